@@ -1,0 +1,7 @@
+"""`feedsight config`."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""

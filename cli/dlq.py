@@ -1,0 +1,7 @@
+"""`feedsight dlq`."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""

@@ -1,0 +1,7 @@
+"""`feedsight evaluate`."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""

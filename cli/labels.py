@@ -1,0 +1,7 @@
+"""`feedsight labels`."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""

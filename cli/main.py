@@ -1,0 +1,48 @@
+"""The `feedsight` command: finds the commands, each in a module of its own with a `register` function."""
+
+from importlib import import_module
+from typing import Final
+
+import typer
+
+COMMANDS: Final = (
+    "demo",
+    "worker",
+    "label",
+    "match",
+    "send",
+    "tail",
+    "topics",
+    "labels",
+    "vectors",
+    "evaluate",
+    "config",
+    "doctor",
+    "dlq",
+    "bench",
+)
+"""Modules of cli/ in the order of the help. They import what is heavy inside their functions."""
+
+
+def create_app() -> typer.Typer:
+    """Build the command line with all its commands."""
+    app = typer.Typer(
+        name="feedsight",
+        help="Label posts and match images on Kafka, exactly once, on a plain CPU.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+
+    @app.callback()
+    def _root() -> None:
+        """Label posts and match images on Kafka, exactly once, on a plain CPU."""
+
+    for command in COMMANDS:
+        import_module(f"cli.{command}").register(app)
+    return app
+
+
+def main() -> None:
+    """Run the command line; the exit status is 0 all done, 1 some inputs failed, 2 usage or configuration."""
+    create_app()()

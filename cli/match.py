@@ -1,0 +1,7 @@
+"""`feedsight match`."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""

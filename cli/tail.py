@@ -1,0 +1,7 @@
+"""`feedsight tail`."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""

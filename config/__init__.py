@@ -1,0 +1,19 @@
+"""Settings: sections, defaults and where they come from."""
+
+from config.image import ImageSettings
+from config.kafka import Delivery, KafkaSettings, LaneSettings, MetricsSettings, TopicSettings
+from config.settings import Settings, SettingsError, load_settings
+from config.text import TextSettings
+
+__all__ = [
+    "Delivery",
+    "ImageSettings",
+    "KafkaSettings",
+    "LaneSettings",
+    "MetricsSettings",
+    "Settings",
+    "SettingsError",
+    "TextSettings",
+    "TopicSettings",
+    "load_settings",
+]

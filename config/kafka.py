@@ -1,0 +1,108 @@
+"""Settings of the connection to Kafka, the topics and the lanes."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from config.section import Section
+
+
+class Delivery(StrEnum):
+    """What a lane promises."""
+
+    EXACTLY_ONCE = "exactly_once"
+    """Results, dead letters and input offsets in one transaction."""
+    AT_LEAST_ONCE = "at_least_once"
+    """For brokers without transactions: a crash may repeat results, with the same `result_id`."""
+
+
+class KafkaSettings(Section):
+    """How to reach the brokers.
+
+    Attributes:
+        bootstrap: `host:port`, several joined by commas.
+        group: prefix of the consumer groups and transactional ids; lanes append their names.
+        allow_plaintext_sasl: SASL without TLS sends passwords in the clear; refused unless this is true.
+    """
+
+    bootstrap: str = "127.0.0.1:9092"
+    group: str = Field("feedsight", pattern=r"^[A-Za-z0-9._-]+$")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    allow_plaintext_sasl: bool = False
+    session_timeout_ms: int = Field(30_000, ge=1_000)
+    heartbeat_interval_ms: int = Field(3_000, ge=100)
+    request_timeout_ms: int = Field(40_000, ge=1_000)
+
+    @model_validator(mode="after")
+    def _sasl_needs_tls(self) -> Self:
+        if self.security_protocol == "SASL_PLAINTEXT" and not self.allow_plaintext_sasl:
+            raise ValueError(
+                "security_protocol SASL_PLAINTEXT would send passwords in the clear: "
+                "use SASL_SSL, or set kafka.allow_plaintext_sasl if you mean it"
+            )
+        uses_sasl = self.security_protocol.startswith("SASL")
+        if self.sasl_mechanism and not uses_sasl:
+            raise ValueError(
+                f"sasl_mechanism is set but security_protocol is {self.security_protocol}: use SASL_SSL"
+            )
+        if uses_sasl and not (self.sasl_mechanism and self.sasl_username and self.sasl_password):
+            raise ValueError(
+                f"{self.security_protocol} needs sasl_mechanism, sasl_username and sasl_password"
+            )
+        return self
+
+
+class TopicSettings(Section):
+    """Names and sizes of the topics."""
+
+    prefix: str = Field("feedsight.", pattern=r"^[A-Za-z0-9._-]*$")
+    partitions: int = Field(4, ge=1)
+    replication: int = Field(1, ge=1)
+
+
+class LaneSettings(Section):
+    """How a lane moves messages.
+
+    Attributes:
+        delivery: what is promised.
+        max_queue_bytes: fetched and not yet answered; above it the consumer is paused, below half resumed.
+        max_in_flight_batches: batches between the batcher and their commit.
+        max_transaction_items: results in one transaction at most.
+        drain_timeout_s: on SIGTERM or a rebalance, how long in-flight work may take before it is given up.
+        transaction_timeout_ms: the broker aborts a transaction that stays open longer.
+        watchdog_s: a process that has work and makes no progress for this long is ended, status 1.
+        retries: attempts at a batch after a transient error, before its messages are dead-lettered.
+        unknown_fields: a field that no message has: `reject` dead-letters, `ignore` drops the field.
+    """
+
+    delivery: Delivery = Delivery.EXACTLY_ONCE
+    max_queue_bytes: int = Field(64 * 2**20, ge=1_024)
+    max_in_flight_batches: int = Field(8, ge=1)
+    max_transaction_items: int = Field(4_000, ge=1)
+    drain_timeout_s: float = Field(20.0, gt=0)
+    transaction_timeout_ms: int = Field(60_000, ge=1_000)
+    watchdog_s: float = Field(120.0, gt=0)
+    retries: int = Field(3, ge=0)
+    unknown_fields: Literal["reject", "ignore"] = "reject"
+
+
+class MetricsSettings(Section):
+    """What the outside sees.
+
+    Attributes:
+        host: where `/metrics` and `/health` listen; loopback unless you say otherwise.
+        port: 0 turns the endpoint off.
+        interval_s: between snapshots on the metrics topic.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(6_066, ge=0, le=65_535)
+    interval_s: float = Field(5.0, gt=0)

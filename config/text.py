@@ -1,0 +1,27 @@
+"""Settings of the text worker."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from config.section import Section
+
+
+class TextSettings(Section):
+    """How posts are labelled.
+
+    Attributes:
+        model: `sentence`, `static`, `cascade`, or a sentence-transformers name or folder.
+        labels: the label-set file to start with.
+        threads: threads of the model; 0 takes all cores.
+        max_batch_items: a batch closes at this many posts.
+        max_batch_tokens: a batch closes at this many estimated tokens.
+        batch_deadline_ms: a batch closes this long after its first post came.
+    """
+
+    model: str = "sentence"
+    labels: Path | None = None
+    threads: int = Field(0, ge=0)
+    max_batch_items: int = Field(2_000, ge=1)
+    max_batch_tokens: int = Field(16_384, ge=1)
+    batch_deadline_ms: float = Field(20.0, ge=0)

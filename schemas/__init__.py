@@ -1,0 +1,44 @@
+"""The messages of Feedsight: frozen pydantic models, exported as JSON Schema to schemas/json."""
+
+from schemas.base import Json, Message, Origin
+from schemas.dead_letter import DeadLetterFacts
+from schemas.image_message import ImageMessage, Reference
+from schemas.label_set import Abstain, Label, LabelSet
+from schemas.metrics import LatencySummary, MetricsSnapshot
+from schemas.post import MAX_TEXT_CHARS, Post
+from schemas.result import (
+    Candidate,
+    Evidence,
+    HeatMap,
+    ImageMode,
+    ImageResult,
+    Neighbor,
+    Region,
+    TextResult,
+    Verdict,
+)
+
+__all__ = [
+    "MAX_TEXT_CHARS",
+    "Abstain",
+    "Candidate",
+    "DeadLetterFacts",
+    "Evidence",
+    "HeatMap",
+    "ImageMessage",
+    "ImageMode",
+    "ImageResult",
+    "Json",
+    "Label",
+    "LabelSet",
+    "LatencySummary",
+    "Message",
+    "MetricsSnapshot",
+    "Neighbor",
+    "Origin",
+    "Post",
+    "Reference",
+    "Region",
+    "TextResult",
+    "Verdict",
+]

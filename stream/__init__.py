@@ -1,0 +1,1 @@
+"""The stream: Kafka in, workers, Kafka out, exactly once."""

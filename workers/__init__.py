@@ -1,0 +1,1 @@
+"""Text and image workers: models behind one batch-first contract, without I/O to Kafka."""

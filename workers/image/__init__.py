@@ -1,0 +1,1 @@
+"""Verdicts on images: decoding, galleries, modes and the worker that joins them."""

@@ -1,0 +1,1 @@
+"""Labels for posts: encoders, heads and the worker that joins them."""
