@@ -59,7 +59,7 @@ class TextResult(Message):
 
 
 class Region(Message):
-    """A box (x1, y1, x2, y2) in pixels of the original image, EXIF turned; higher scores are more anomalous."""
+    """A box (x1, y1, x2, y2) in pixels of the original image, EXIF turned; higher is more anomalous."""
 
     box: tuple[int, int, int, int]
     score: float

@@ -1,0 +1,1 @@
+"""Heads: from embeddings to label probabilities. Plain numpy, no neural model."""
