@@ -29,7 +29,7 @@ class DecodedImage:
     @property
     def scale(self) -> float:
         """Original pixels to one pixel of `pixels`."""
-        return self.width / self.pixels.shape[1]
+        return self.width / int(self.pixels.shape[1])
 
 
 @dataclass(frozen=True)

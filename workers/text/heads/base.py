@@ -50,7 +50,7 @@ class Head(Protocol):
     name: str
 
     def fit(self, space: LabelSpace, examples: Examples, unlabelled: Embeddings) -> None:
-        """Fit to the labels, any examples (n may be 0) and any unlabelled sample of the stream (may be empty)."""
+        """Fit to labels, examples (n may be 0) and an unlabelled sample of the stream (may be empty)."""
 
     def predict_proba(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """Probabilities.
