@@ -1,0 +1,126 @@
+"""From the bytes of one message or line to a Post, or to the reason why not.
+
+The good case is one call into pydantic's Rust parser; what was wrong is worked out only when it fails.
+"""
+
+import difflib
+import json
+from typing import Final, Literal, cast
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, from_json
+
+from schemas import MAX_TEXT_CHARS, Post
+from workers.errors import MessageError
+
+UnknownFields = Literal["reject", "ignore"]
+
+MAX_POST_BYTES: Final = 4 * MAX_TEXT_CHARS + 65_536
+"""The longest message taken, in bytes: the longest text at four bytes of UTF-8 a character, and its facts."""
+
+_BOM: Final = b"\xef\xbb\xbf"
+_FIELDS: Final = tuple(Post.model_fields)
+_validate_json: Final = Post.__pydantic_validator__.validate_json
+
+
+def parse_post(value: bytes | None, *, unknown_fields: UnknownFields = "reject") -> Post:
+    """Parse and check a post. Thread-safe.
+
+    Args:
+        value: one JSON object in UTF-8; None is Kafka's null value.
+        unknown_fields: `reject` makes a field that Post does not have an error, `ignore` drops it.
+
+    Raises:
+        MessageError: with reason null_value, too_large, bad_encoding, not_json, unknown_field, empty_text or
+            schema. Its detail names fields, never their content.
+    """
+    if value is not None and len(value) <= MAX_POST_BYTES:
+        try:
+            if unknown_fields == "reject":
+                return cast("Post", _validate_json(value))
+            return cast("Post", _validate_json(value, extra="ignore"))
+        except ValidationError as error:
+            if value.startswith(_BOM):
+                return parse_post(value.removeprefix(_BOM), unknown_fields=unknown_fields)
+            raise _explain(value, error) from None  # the ValidationError holds the message's content
+    if value is None:
+        raise MessageError("the value is null", reason="null_value")
+    raise MessageError(f"{len(value)} bytes; at most {MAX_POST_BYTES} are taken", reason="too_large")
+
+
+def salvage_id(value: bytes | None) -> str | None:
+    """The id of a message that is no valid Post, where one can be read; for error reports only."""
+    if value is None or len(value) > 4 * MAX_POST_BYTES:
+        return None
+    try:
+        found = from_json(value.removeprefix(_BOM).decode("utf-8", errors="replace"))
+    except ValueError:
+        return None
+    if isinstance(found, dict) and isinstance(found.get("id"), str):
+        return cast("str", found["id"])[:256] or None
+    return None
+
+
+def _explain(value: bytes, error: ValidationError) -> MessageError:
+    """Work out the one reason that helps most: encoding, then JSON, then text, then the other fields."""
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError as broken:
+        return MessageError(f"not UTF-8 at byte {broken.start}", reason="bad_encoding")
+    problems = error.errors(include_url=False, include_context=False)
+    first = problems[0]
+    if first["type"] == "json_invalid":
+        return _explain_json(text, first["msg"])
+    if first["type"] == "model_type":
+        if text.strip() == "null":
+            return MessageError("the value is null", reason="null_value")
+        return MessageError("a post is a JSON object", reason="schema")
+    return _explain_fields(problems)
+
+
+def _explain_json(text: str, message: str) -> MessageError:
+    if not text.strip():
+        return MessageError("the line is empty", reason="not_json")
+    try:  # json's words leave the content out, pydantic's may not
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        return MessageError(f"{error.msg} at character {error.pos}", reason="not_json")
+    except (RecursionError, ValueError):
+        return MessageError("nested too deep, or a number too long", reason="not_json")
+    try:  # Python's json lets half a surrogate pair pass, which no UTF-8 can hold
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return MessageError("half a surrogate pair stands in a string", reason="bad_encoding")
+    return MessageError(message.split(" at line")[0].removeprefix("Invalid JSON: ")[:120], reason="not_json")
+
+
+def _explain_fields(problems: list[ErrorDetails]) -> MessageError:
+    unknown = [str(p["loc"][0]) for p in problems if p["type"] == "extra_forbidden"]
+    wrong = [p for p in problems if p["type"] != "extra_forbidden"]
+    for problem in wrong:
+        if problem["loc"][0] == "text":
+            if problem["type"] == "value_error":
+                return MessageError("the text is empty", reason="empty_text")
+            if problem["type"] == "string_too_long":
+                return MessageError(
+                    f"the text is longer than {MAX_TEXT_CHARS} characters", reason="too_large"
+                )
+    details = [f"{'.'.join(map(_shown, p['loc'][:3]))}: {_words(p)}" for p in wrong[:3]]
+    details += [_unknown_words(name) for name in unknown[:3]]
+    reason = "schema" if wrong else "unknown_field"
+    return MessageError("; ".join(details), reason=reason)
+
+
+def _words(problem: ErrorDetails) -> str:
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return message[:1].lower() + message[1:]
+
+
+def _unknown_words(name: str) -> str:
+    close = difflib.get_close_matches(name[:64], _FIELDS, n=1)
+    return f"unknown field {_shown(name)!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
+
+
+def _shown(name: int | str) -> str:
+    """A field name as one short printable line."""
+    return "".join(c if c.isprintable() else "?" for c in str(name)[:64])
