@@ -5,7 +5,7 @@ from stream.topics import TopicNames, TopicSpec, TopicState
 
 def test_names_carry_the_prefix():
     names = TopicNames("night.")
-    assert ("night.posts", "night.dead-letters") == (names.posts, names.dead_letters)
+    assert (names.posts, names.dead_letters) == ("night.posts", "night.dead-letters")
     assert all(name.startswith("night.") for name in names.all())
     assert len(names.all()) == len(set(names.all())) == 10
 
