@@ -1,7 +1,7 @@
 """A Kafka broker inside this process, for `feedsight demo` and for tests.
 
 librdkafka, which comes with confluent-kafka, carries a mock cluster: real Kafka protocol over TCP on
-loopback, with groups, idempotent producers and transactions, so that any client in any process can talk to it.
+loopback, with groups, idempotent producers and transactions, so any client in any process can talk to it.
 
 What it is not (each tried; docs/adr/0003-the-embedded-broker.md):
 
