@@ -2,7 +2,8 @@
 
 from config.image import ImageSettings
 from config.kafka import Delivery, KafkaSettings, LaneSettings, MetricsSettings, TopicSettings
-from config.settings import Settings, SettingsError, load_settings
+from config.settings import Settings, load_settings
+from config.sources import SettingsError
 from config.text import TextSettings
 
 __all__ = [

@@ -24,7 +24,17 @@ class KafkaSettings(Section):
     Attributes:
         bootstrap: `host:port`, several joined by commas.
         group: prefix of the consumer groups and transactional ids; lanes append their names.
+        security_protocol: PLAINTEXT, SSL, SASL_SSL or SASL_PLAINTEXT.
+        sasl_mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+        sasl_username: with sasl_mechanism.
+        sasl_password: with sasl_mechanism; better set as FEEDSIGHT_KAFKA__SASL_PASSWORD than in a file.
+        ssl_cafile: the authority that signed the brokers' certificates; left out, the system's.
+        ssl_certfile: the client's own certificate, where the brokers ask for one.
+        ssl_keyfile: the key to ssl_certfile.
         allow_plaintext_sasl: SASL without TLS sends passwords in the clear; refused unless this is true.
+        session_timeout_ms: a worker silent for longer loses its partitions.
+        heartbeat_interval_ms: between signs of life; a third of the session at most.
+        request_timeout_ms: how long an answer may take.
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -61,7 +71,13 @@ class KafkaSettings(Section):
 
 
 class TopicSettings(Section):
-    """Names and sizes of the topics."""
+    """Names and sizes of the topics.
+
+    Attributes:
+        prefix: before each topic's name; another prefix is another, separate Feedsight.
+        partitions: of each topic that carries traffic, when it is created.
+        replication: copies of each partition, when it is created.
+    """
 
     prefix: str = Field("feedsight.", pattern=r"^[A-Za-z0-9._-]*$")
     partitions: int = Field(4, ge=1)
@@ -74,7 +90,7 @@ class LaneSettings(Section):
     Attributes:
         delivery: what is promised.
         max_queue_bytes: fetched and not yet answered; above it the consumer is paused, below half resumed.
-        max_in_flight_batches: batches between the batcher and their commit.
+        max_queue_items: the same limit in messages; whichever is reached first counts.
         max_transaction_items: results in one transaction at most.
         drain_timeout_s: on SIGTERM or a rebalance, how long in-flight work may take before it is given up.
         transaction_timeout_ms: the broker aborts a transaction that stays open longer.
@@ -85,7 +101,7 @@ class LaneSettings(Section):
 
     delivery: Delivery = Delivery.EXACTLY_ONCE
     max_queue_bytes: int = Field(64 * 2**20, ge=1_024)
-    max_in_flight_batches: int = Field(8, ge=1)
+    max_queue_items: int = Field(40_000, ge=1)
     max_transaction_items: int = Field(4_000, ge=1)
     drain_timeout_s: float = Field(20.0, gt=0)
     transaction_timeout_ms: int = Field(60_000, ge=1_000)

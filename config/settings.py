@@ -10,25 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
-import yaml
 from pydantic import Field, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.image import ImageSettings
 from config.kafka import KafkaSettings, LaneSettings, MetricsSettings, TopicSettings
+from config.sources import EnvironmentSource, FileSource, SettingsError, read_yaml
 from config.text import TextSettings
 
 PREFIX: Final = "FEEDSIGHT_"
 OTHER_VARIABLES: Final = frozenset({"FEEDSIGHT_KAFKA_HOME", "FEEDSIGHT_CONFIG", "FEEDSIGHT_CACHE"})
 """Variables with the prefix that are not settings: the tests' Kafka, the settings file, the model cache."""
-
-
-class SettingsError(Exception):
-    """The settings are wrong; the message is one line that says where."""
 
 
 class Settings(BaseSettings):
@@ -46,32 +38,23 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
 
     _file_values: ClassVar[dict[str, Any]] = {}
+    _environ: ClassVar[Mapping[str, str]] = os.environ
 
     @classmethod
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources; the YAML file's values come in below the environment."""
-        return init_settings, env_settings, _FileSource(settings_cls, cls._file_values)
-
-
-class _FileSource(PydanticBaseSettingsSource):
-    """Values read from the YAML file, as a source of pydantic-settings."""
-
-    def __init__(self, settings_cls: type[BaseSettings], values: dict[str, Any]) -> None:
-        super().__init__(settings_cls)
-        self._values = values
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        return self._values.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return self._values
+        return (
+            init_settings,
+            EnvironmentSource(settings_cls, cls._environ),
+            FileSource(settings_cls, cls._file_values),
+        )
 
 
 def load_settings(
@@ -84,7 +67,7 @@ def load_settings(
     Args:
         path: a YAML file; the variable FEEDSIGHT_CONFIG names one where this is left out.
         overrides: from the command line: section → key → value. None values are passed over.
-        environ: the environment; it is checked for misspelt names.
+        environ: the environment; misspelt names are errors.
 
     Raises:
         SettingsError: a file is missing or not YAML, or a key or value is wrong.
@@ -99,28 +82,13 @@ def load_settings(
             chosen[section] = kept
 
     class Loaded(Settings):
-        _file_values = _read_yaml(path) if path else {}
+        _file_values = read_yaml(path) if path else {}
+        _environ = environ
 
     try:
         return Loaded(**cast("dict[str, Any]", chosen))
     except ValidationError as error:
         raise SettingsError(_one_line(error, path)) from error
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SettingsError(f"settings file {path} does not exist") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"settings file {path} can't be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"settings file {path} is not YAML: {' '.join(str(error).split())}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise SettingsError(f"settings file {path} must hold sections: {', '.join(Settings.model_fields)}")
-    return values
 
 
 def _check_environment(environ: Mapping[str, str]) -> None:
@@ -147,7 +115,8 @@ def _nearest(key: str, known: Any) -> str:
 
 
 def _one_line(error: ValidationError, path: Path | None) -> str:
-    first = error.errors()[0]
+    problems = error.errors()
+    first = problems[0]
     where = ".".join(str(part) for part in first["loc"]) or "settings"
     if first["type"] == "extra_forbidden":
         parts = [str(part) for part in first["loc"]]
@@ -155,7 +124,10 @@ def _one_line(error: ValidationError, path: Path | None) -> str:
         if len(parts) > 1 and parts[0] in known:
             known = getattr(known[parts[0]].annotation, "model_fields", {})
         what = f"no such setting{_nearest(parts[-1], known)}"
+    elif first["type"] in ("model_type", "dict_type"):
+        what = "must hold settings, `key: value`"
     else:
         what = first["msg"].removeprefix("Value error, ")
+    more = f"; {len(problems) - 1} more wrong" if len(problems) > 1 else ""
     source = f" (settings file {path})" if path else ""
-    return f"{where}: {what}{source}"
+    return f"{where}: {what}{more}{source}"
