@@ -1,7 +1,117 @@
-"""`feedsight worker`."""
+"""`feedsight worker`: a worker process for posts, images or both."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from config import Settings
+    from workers.base import Worker
+
+EXAMPLES = """Examples:
+
+  feedsight worker text --kafka localhost:9092 --labels config/labels/news.yaml
+
+  feedsight worker image --mode defect --references good_parts/ --kafka localhost:9092
+
+  feedsight worker all --config feedsight.yaml
+"""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    app.command("worker", epilog=EXAMPLES)(worker)
+
+
+def worker(
+    lane: Annotated[Literal["text", "image", "all"], typer.Argument(help="What to work on.")],
+    kafka: Annotated[str | None, typer.Option(help="Brokers, HOST:PORT, several joined by commas.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file (YAML).")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Label-set file to start with.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Text model: sentence, static, cascade, a name or folder.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Image mode: similarity, defect, compare, signature, uniqueness.")
+    ] = None,
+    references: Annotated[Path | None, typer.Option(help="Folder or manifest of references.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Image score from which the verdict turns.")] = None,
+    allow_folder: Annotated[
+        list[Path] | None, typer.Option(help="Folder that claim checks may point into.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Prefix of the consumer group and transactional ids.")
+    ] = None,
+    prefix: Annotated[str | None, typer.Option(help="Prefix of the topics.")] = None,
+    delivery: Annotated[
+        Literal["exactly_once", "at_least_once"] | None, typer.Option(help="What is promised.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port of /metrics and /health on loopback; 0 is off.")
+    ] = None,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR, on stderr.")] = "INFO",
+) -> None:
+    """Label posts and match images from Kafka until told to stop.
+
+    SIGTERM finishes what is in flight. The exit status is 0 after that, 1 when the worker could not go on and
+    should be started again, 2 when settings, labels or references are wrong.
+    """
+    from config import SettingsError, load_settings
+
+    logging.basicConfig(
+        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("aiokafka").setLevel("ERROR")
+    for noisy in ("faust", "mode", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel("WARNING")
+    try:
+        settings = load_settings(
+            config,
+            {
+                "kafka": {"bootstrap": kafka, "group": group},
+                "topics": {"prefix": prefix},
+                "lane": {"delivery": delivery},
+                "text": {"labels": labels, "model": model if lane != "image" else None},
+                "image": {
+                    "mode": mode,
+                    "references": references,
+                    "threshold": threshold,
+                    "model": model if lane == "image" else None,
+                    "allowed_folders": tuple(allow_folder) if allow_folder else None,
+                },
+                "metrics": {"port": metrics_port},
+            },
+        )
+    except SettingsError as error:
+        _refuse(str(error))
+    raise typer.Exit(_run(lane, settings))
+
+
+def _run(lane: str, settings: "Settings") -> int:
+    from workers.errors import FatalError
+
+    workers: dict[str, Worker[Any, Any, Any]] = {}
+    try:
+        if lane in ("text", "all"):
+            from workers.text.worker import create_text_worker
+
+            workers["text"] = create_text_worker(settings.text)
+        if lane in ("image", "all"):
+            from workers.image.worker import create_image_worker
+
+            workers["image"] = create_image_worker(settings.image)
+        for worker in workers.values():
+            worker.load()
+    except FatalError as error:
+        _refuse(error.detail)
+    from stream.app import run
+
+    return run(settings, workers)
+
+
+def _refuse(detail: str) -> None:
+    sys.stderr.write(f"feedsight: {detail}\n")
+    raise typer.Exit(2)

@@ -11,6 +11,10 @@ class Message(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def to_json(self) -> bytes:
+        """Give the message as JSON in UTF-8; fields that were never set are left out."""
+        return self.__pydantic_serializer__.to_json(self, exclude_unset=True)
+
 
 class Origin(Message):
     """Where in Kafka an input was read."""

@@ -1,0 +1,85 @@
+"""aiokafka clients made from the settings; the one place that knows how they are configured."""
+
+import asyncio
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from config import KafkaSettings
+from stream.connection import client_options
+
+NEVER_MS: Final = 2**31 - 1
+"""Past max_poll_interval aiokafka leaves the group for good (aiokafka#1187): the watchdog watches instead."""
+
+MAX_BATCH_BYTES: Final = 1_000_000
+"""Just under Kafka's default message.max.bytes of 1,048,588, which counts the batch's own header too."""
+
+
+def lane_consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:
+    """The consumer of a lane: committed input only, offsets committed by the delivery alone."""
+    return AIOKafkaConsumer(
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        session_timeout_ms=settings.session_timeout_ms,
+        heartbeat_interval_ms=settings.heartbeat_interval_ms,
+        rebalance_timeout_ms=max(60_000, settings.session_timeout_ms),
+        max_poll_interval_ms=NEVER_MS,
+        max_partition_fetch_bytes=4 * 2**20,
+        fetch_max_wait_ms=200,
+        **client_options(settings),
+    )
+
+
+def transactional_producer(
+    settings: KafkaSettings, transactional_id: str, timeout_ms: int
+) -> AIOKafkaProducer:
+    """A producer whose start fences all former producers with the same transactional id."""
+    return AIOKafkaProducer(
+        transactional_id=transactional_id,
+        transaction_timeout_ms=timeout_ms,
+        acks="all",
+        max_batch_size=MAX_BATCH_BYTES,
+        max_request_size=4 * MAX_BATCH_BYTES,
+        linger_ms=0,
+        **client_options(settings),
+    )
+
+
+def idempotent_producer(settings: KafkaSettings, *, linger_ms: int = 0) -> AIOKafkaProducer:
+    """A producer whose retries add no duplicates."""
+    return AIOKafkaProducer(
+        enable_idempotence=True,
+        acks="all",
+        max_batch_size=MAX_BATCH_BYTES,
+        max_request_size=4 * MAX_BATCH_BYTES,
+        linger_ms=linger_ms,
+        **client_options(settings),
+    )
+
+
+def reader(settings: KafkaSettings, *topics: str, from_start: bool) -> AIOKafkaConsumer:
+    """A consumer without a group, for looking on: it sees committed records only."""
+    return AIOKafkaConsumer(
+        *topics,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest" if from_start else "latest",
+        isolation_level="read_committed",
+        **client_options(settings),
+    )
+
+
+def admin(settings: KafkaSettings) -> AIOKafkaAdminClient:
+    """An admin client."""
+    return AIOKafkaAdminClient(**client_options(settings))
+
+
+async def stop_quietly(client: AIOKafkaProducer | AIOKafkaConsumer, timeout_s: float = 5.0) -> None:
+    """Stop a client that may be broken: it is given up after the timeout."""
+    try:
+        await asyncio.wait_for(client.stop(), timeout_s)
+    except (KafkaError, TimeoutError, OSError):
+        return

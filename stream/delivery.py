@@ -1,0 +1,155 @@
+"""Delivery of one input partition: each input gets one result or one dead letter, committed with its offset.
+
+The steps, which the body of `PartitionDelivery` repeats and the chaos tests kill one by one:
+
+1. Take the answers that are ready, in the order of their offsets.
+2. Build their records: results, and dead letters for those that failed.
+3. Write the records and the next input offset as one (`outlet.write`: begin, send, add the offset, wait until
+   the broker has everything, commit).
+4. If that failed, or nobody knows: open the outlet anew. That fences all former writers, this one's past
+   included, and only then tells what was committed. Committed after all: go on. Untouched: from step 3 again.
+   Anything else: another worker was here; give up the session.
+5. Say what is done: memory is freed, metrics count.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from aiokafka import TopicPartition
+
+from stream.outlet import FencedError, Outlet, RecordTooLargeError
+from stream.records import Answer, OutputRecord
+from workers.errors import FatalError, TransientError
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS: Final = 5
+"""Times one chunk is tried before the session starts anew."""
+
+FIRST_BACKOFF_S: Final = 0.2
+
+Build = Callable[[Sequence[Answer], bool], list[OutputRecord]]
+"""Turns answers into records; True leaves out the values of dead letters that are too large."""
+
+Done = Callable[[Sequence[Answer]], None]
+
+
+class PartitionDelivery:
+    """Writes a partition's answers in order, one chunk at a time. One event loop owns it.
+
+    Args:
+        partition: the input partition.
+        outlet: where its answers go.
+        build: turns answers into records.
+        done: told of each chunk that was committed.
+        max_items: answers in one chunk at most.
+    """
+
+    def __init__(
+        self, partition: TopicPartition, outlet: Outlet, build: Build, done: Done, *, max_items: int
+    ) -> None:
+        self.partition = partition
+        self.next_offset = 0
+        """The lowest offset not yet taken in; records below it were read before the seek."""
+        self.pending = 0
+        """Inputs taken in and not yet committed."""
+        self.pending_bytes = 0
+        self.closed = False
+        self._outlet = outlet
+        self._build = build
+        self._done = done
+        self._max_items = max_items
+        self._committed: int | None = None
+        self._ready: deque[Answer] = deque()
+        self._wake = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
+
+    async def open(self) -> int | None:
+        """Become the only writer; give the committed offset, None where there is none."""
+        self._committed = await self._outlet.open()
+        self.next_offset = self._committed or 0
+        return self._committed
+
+    def took(self, count: int, size_bytes: int, next_offset: int) -> None:
+        """Account for inputs taken in; each of them is answered once."""
+        self.pending += count
+        self.pending_bytes += size_bytes
+        self.next_offset = next_offset
+        self._drained.clear()
+
+    def answer(self, answers: Sequence[Answer]) -> None:
+        """Hand over answers, in the order of their offsets."""
+        self._ready.extend(answers)
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Wait until all that was taken in is committed."""
+        await self._drained.wait()
+
+    async def run(self) -> None:
+        """Deliver until cancelled.
+
+        Raises:
+            FencedError: another worker owns the partition.
+            TransientError: the broker did not take a chunk in several tries.
+            FatalError: it never will.
+        """
+        while True:
+            await self._wake.wait()
+            # 1. Take the answers that are ready, in the order of their offsets.
+            chunk = [self._ready.popleft() for _ in range(min(len(self._ready), self._max_items))]
+            if not self._ready:
+                self._wake.clear()
+            if chunk:
+                await self._deliver(chunk)
+
+    async def close(self) -> None:
+        """Give up what is not committed and let go of the partition."""
+        self.closed = True
+        self._ready.clear()
+        await self._outlet.close()
+
+    async def _deliver(self, chunk: list[Answer]) -> None:
+        next_offset = chunk[-1].record.offset + 1
+        omit_large = False
+        for attempt in range(1, ATTEMPTS + 1):
+            # 2. Build their records.
+            records = self._build(chunk, omit_large)
+            try:
+                # 3. Write the records and the next input offset as one.
+                await self._outlet.write(records, next_offset)
+                break
+            except RecordTooLargeError:
+                if omit_large:
+                    raise FatalError("the broker refuses even the facts of a dead letter") from None
+                omit_large = True
+            except TransientError as error:
+                if attempt == ATTEMPTS:
+                    raise
+                logger.warning("%s: %s; attempt %d", self.partition, error, attempt)
+                await asyncio.sleep(FIRST_BACKOFF_S * 2 ** (attempt - 1))
+            # 4. It failed, or nobody knows: fence, and ask what was committed.
+            if await self._was_committed(next_offset):
+                break
+        self._committed = next_offset
+        # 5. Say what is done.
+        self.pending -= len(chunk)
+        self.pending_bytes -= sum(answer.size_bytes for answer in chunk)
+        if not self.pending:
+            self._drained.set()
+        self._done(chunk)
+
+    async def _was_committed(self, next_offset: int) -> bool:
+        found = await self._outlet.open()
+        if found == next_offset:
+            return True
+        if found == self._committed:
+            return False
+        raise FencedError(
+            f"{self.partition}: committed offset is {found}, not {self._committed} or {next_offset}: "
+            "another worker was here"
+        )

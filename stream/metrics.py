@@ -1,0 +1,226 @@
+"""Metrics of a lane: Prometheus names with one prefix and base units, and the snapshot for the metrics topic.
+
+Everything is counted a batch at a time; nothing is labelled by post, user or text.
+"""
+
+import time
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from schemas import LatencySummary, MetricsSnapshot, TextResult
+from stream.records import Answer
+from workers.errors import PipelineError
+
+LATENCY_BUCKETS_S: Final = (
+    0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0,
+)  # fmt: skip
+BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096)
+
+
+class LatencyHistogram(Collector):
+    """Seconds from a record's timestamp to its committed result, counted a batch at a time.
+
+    prometheus_client's Histogram costs about 1 µs an observation, numpy a few ns.
+    """
+
+    def __init__(self, name: str, documentation: str) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._bounds = np.array(LATENCY_BUCKETS_S)
+        self._counts: dict[str, NDArray[np.int64]] = {}
+        self._sums: dict[str, float] = {}
+
+    def observe(self, lane: str, seconds: NDArray[np.float64]) -> None:
+        """Count latencies, shape (n,)."""
+        counts = self._counts.setdefault(lane, np.zeros(len(self._bounds) + 1, np.int64))
+        slots = np.searchsorted(self._bounds, seconds, side="left")
+        counts += np.bincount(slots, minlength=len(counts))
+        self._sums[lane] = self._sums.get(lane, 0.0) + float(seconds.sum())
+
+    def collect(self) -> Iterable[Metric]:
+        """Give the histogram to Prometheus."""
+        family = HistogramMetricFamily(self._name, self._documentation, labels=["lane"])
+        names = [*(str(bound) for bound in LATENCY_BUCKETS_S), "+Inf"]
+        for lane, counts in self._counts.items():
+            cumulative = np.cumsum(counts)
+            buckets = [(name, float(count)) for name, count in zip(names, cumulative, strict=True)]
+            family.add_metric([lane], buckets, self._sums[lane])
+        yield family
+
+
+class Exposition:
+    """All metrics of a process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        lane = ["lane"]
+        self.consumed = self._counter("feedsight_consumed", "Inputs read.", lane)
+        self.results = self._counter("feedsight_results", "Results committed.", lane)
+        self.verdicts = self._counter("feedsight_verdicts", "Labels or verdicts given.", [*lane, "verdict"])
+        self.abstained = self._counter("feedsight_abstained", "Posts left without a label.", lane)
+        self.dead_letters = self._counter(
+            "feedsight_dead_letters", "Inputs dead-lettered, by reason.", [*lane, "reason"]
+        )
+        self.transactions = self._counter("feedsight_commits", "Chunks committed.", lane)
+        self.sessions = self._counter("feedsight_sessions", "Times the consumer group was joined.", lane)
+        self.batches = Histogram(
+            "feedsight_batch_items",
+            "Messages in a batch.",
+            lane,
+            buckets=BATCH_BUCKETS,
+            registry=self.registry,
+        )
+        self.compute = Histogram(
+            "feedsight_compute_seconds", "Time of the model on a batch.", lane, registry=self.registry
+        )
+        self.latency = LatencyHistogram(
+            "feedsight_latency_seconds", "From a record's timestamp to its committed result."
+        )
+        self.registry.register(self.latency)
+        self.in_flight = self._gauge("feedsight_in_flight", "Inputs read and not yet committed.")
+        self.queue_bytes = self._gauge("feedsight_queue_bytes", "Their size in bytes.")
+        self.lag = self._gauge("feedsight_lag", "Inputs on the broker not yet committed.")
+        self.paused = self._gauge("feedsight_paused", "1 while the consumer is held back.")
+        self.last_commit = self._gauge(
+            "feedsight_last_commit_timestamp_seconds", "When a chunk was last committed."
+        )
+        self.model = Info("feedsight_model", "The model and version in force.", lane, registry=self.registry)
+
+    def _counter(self, name: str, documentation: str, labels: list[str]) -> Counter:
+        return Counter(name, documentation, labels, registry=self.registry)
+
+    def _gauge(self, name: str, documentation: str) -> Gauge:
+        return Gauge(name, documentation, ["lane"], registry=self.registry)
+
+
+@dataclass
+class Window:
+    """What happened since the last snapshot."""
+
+    started: float
+    consumed: int = 0
+    results: int = 0
+    abstained: int = 0
+    verdicts: Tally[str] = field(default_factory=Tally)
+    dead_letters: Tally[str] = field(default_factory=Tally)
+    latencies: list[NDArray[np.float64]] = field(default_factory=list)
+
+
+class LaneMetrics:
+    """Counts what one lane does. One event loop owns it.
+
+    Args:
+        lane: the lane's name.
+        worker: the process's name, for snapshots.
+        exposition: the process's metrics.
+        now: seconds since the epoch, to be held against Kafka's timestamps.
+    """
+
+    def __init__(
+        self, lane: str, worker: str, exposition: Exposition, now: Callable[[], float] = time.time
+    ) -> None:
+        self._lane = lane
+        self._worker = worker
+        self._now = now
+        self._exposition = exposition
+        self._window = Window(now())
+        self._consumed = exposition.consumed.labels(lane)
+        self._results = exposition.results.labels(lane)
+        self._abstained = exposition.abstained.labels(lane)
+        self._commits = exposition.transactions.labels(lane)
+        self._batches = exposition.batches.labels(lane)
+        self._compute = exposition.compute.labels(lane)
+
+    def joined(self) -> None:
+        """A session starts."""
+        self._exposition.sessions.labels(self._lane).inc()
+
+    def read(self, count: int) -> None:
+        """Inputs were read."""
+        self._consumed.inc(count)
+        self._window.consumed += count
+
+    def inferred(self, count: int, seconds: float) -> None:
+        """A batch went through the model."""
+        self._batches.observe(count)
+        self._compute.observe(seconds)
+
+    def committed(self, answers: Sequence[Answer]) -> None:
+        """A chunk was committed."""
+        window, lane = self._window, self._lane
+        verdicts: Tally[str] = Tally()
+        reasons: Tally[str] = Tally()
+        abstained = 0
+        for answer in answers:
+            outcome = answer.outcome
+            if isinstance(outcome, PipelineError):
+                reasons[outcome.reason] += 1
+            elif isinstance(outcome, TextResult):
+                if outcome.label is None:
+                    abstained += 1
+                else:
+                    verdicts[outcome.label] += 1
+            else:
+                verdicts[outcome.verdict] += 1
+        results = len(answers) - reasons.total()
+        for verdict, count in verdicts.items():
+            self._exposition.verdicts.labels(lane, verdict).inc(count)
+        for reason, count in reasons.items():
+            self._exposition.dead_letters.labels(lane, reason).inc(count)
+        self._results.inc(results)
+        self._abstained.inc(abstained)
+        self._commits.inc()
+        stamps = np.fromiter((answer.record.timestamp for answer in answers), np.float64, len(answers))
+        latencies = np.maximum(self._now() - stamps / 1_000, 0.0)
+        self._exposition.latency.observe(lane, latencies)
+        self._exposition.last_commit.labels(lane).set(self._now())
+        window.results += results
+        window.abstained += abstained
+        window.verdicts += verdicts
+        window.dead_letters += reasons
+        window.latencies.append(latencies)
+
+    def snapshot(
+        self, *, in_flight: int, queue_bytes: int, lag: int, paused: bool, model: str, version: str
+    ) -> MetricsSnapshot:
+        """Close the interval and give what happened in it."""
+        lane, exposition = self._lane, self._exposition
+        exposition.in_flight.labels(lane).set(in_flight)
+        exposition.queue_bytes.labels(lane).set(queue_bytes)
+        exposition.lag.labels(lane).set(lag)
+        exposition.paused.labels(lane).set(paused)
+        exposition.model.labels(lane).info({"model": model, "version": version})
+        window, self._window = self._window, Window(self._now())
+        interval_s = max(self._window.started - window.started, 1e-9)
+        latency = None
+        if window.latencies:
+            p50, p99 = np.percentile(np.concatenate(window.latencies), [50, 99])
+            latency = LatencySummary(p50_s=round(float(p50), 4), p99_s=round(float(p99), 4))
+        return MetricsSnapshot(
+            worker=self._worker,
+            lane=lane,
+            at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            interval_s=round(interval_s, 3),
+            consumed=window.consumed,
+            results=window.results,
+            dead_letters=dict(window.dead_letters),
+            abstained=window.abstained,
+            verdicts=dict(window.verdicts),
+            throughput_per_s=round(window.results / interval_s, 1),
+            latency=latency,
+            in_flight=in_flight,
+            queue_bytes=queue_bytes,
+            lag=lag,
+            model=model,
+            version=version,
+        )

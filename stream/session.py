@@ -1,0 +1,256 @@
+"""One membership in the consumer group: from joining it to leaving it, or to the first failure.
+
+A session that fails is thrown away whole and a new one joins: it starts from the committed offsets, so there
+is one way to recover and it is used every day.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from config import LaneSettings
+from stream.assignment import Assignment
+from stream.clients import stop_quietly
+from stream.codec import Decoder
+from stream.delivery import PartitionDelivery
+from stream.inference import Inference
+from stream.metrics import LaneMetrics
+from stream.outlet import translated
+from stream.records import Answer, InputRecord
+from workers.base import Worker
+from workers.batching import Batcher
+from workers.errors import MessageError, PipelineError
+
+logger = logging.getLogger(__name__)
+
+MAX_POLL_RECORDS = 4_000
+POLL_TIMEOUT_MS = 200
+
+
+@dataclass(slots=True)
+class Item:
+    """An input between its decoding and its answer."""
+
+    delivery: PartitionDelivery
+    record: InputRecord
+    message: Any
+    size_bytes: int
+
+
+class Session(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Reads, batches, infers and hands answers to the deliveries.
+
+    Args:
+        topic: the input topic.
+        consumer: not yet started.
+        assignment: opens and closes the deliveries of partitions.
+        decode: reads one record.
+        worker: says what a message costs.
+        inference: runs the worker.
+        batcher: forms batches across partitions.
+        settings: queue and drain limits.
+        metrics: counts what is read and inferred.
+    """
+
+    def __init__(
+        self,
+        *,
+        topic: str,
+        consumer: AIOKafkaConsumer,
+        assignment: Assignment,
+        decode: Decoder,
+        worker: Worker[Any, Any, Any],
+        inference: Inference,
+        batcher: Batcher[Item],
+        settings: LaneSettings,
+        metrics: LaneMetrics,
+    ) -> None:
+        self._topic = topic
+        self._consumer = consumer
+        self._assignment = assignment
+        self._decode = decode
+        self._worker = worker
+        self._inference = inference
+        self._batcher = batcher
+        self._settings = settings
+        self._metrics = metrics
+        self._arrived = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._prepared: asyncio.Queue[tuple[list[Item], Sequence[Any] | None]] = asyncio.Queue(maxsize=1)
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._paused = False
+
+    @property
+    def paused(self) -> bool:
+        """Whether the consumer is paused because too much is in flight."""
+        return self._paused
+
+    async def run(self) -> None:
+        """Work until `stop` or a failure.
+
+        Raises:
+            FatalError: the worker must end.
+            TransientError: a new session may do better.
+        """
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._start_consumer()
+            tasks = [asyncio.create_task(step()) for step in (self._read, self._prepare, self._infer)]
+            for task in tasks:
+                task.add_done_callback(self._ended)
+            await self._failure
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._assignment.close()
+            await stop_quietly(self._consumer)
+
+    def stop(self) -> None:
+        """Take nothing more, finish what is in flight within the time limit, then leave the group."""
+        self._stopping.set()
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Fence the former owners, then start from what they committed. Called by aiokafka."""
+        try:
+            await self._assignment.assign(set(assigned), self._consumer)
+        except Exception as error:  # aiokafka would log it and go on without the partition
+            self._fail(error)
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Finish what is in flight, or give it up; then let go. Called by aiokafka before it rejoins."""
+        try:
+            await self._drain()
+            await self._assignment.revoke(set(revoked))
+        except Exception as error:
+            self._fail(error)
+
+    async def _start_consumer(self) -> None:
+        try:
+            await self._consumer.start()
+            self._assignment.on_failure = self._fail
+            self._consumer.subscribe([self._topic], listener=self)
+        except (KafkaError, OSError) as error:
+            raise translated(error) from error
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._fail(task.exception())
+
+    def _fail(self, error: BaseException | None) -> None:
+        if self._failure.done():
+            return
+        if error is None:
+            self._failure.set_result(None)
+        elif isinstance(error, KafkaError):
+            self._failure.set_exception(translated(error))
+        else:
+            self._failure.set_exception(error)
+
+    async def _drain(self) -> None:
+        self._batcher.flush()
+        self._arrived.set()
+        if not await self._assignment.drained(self._settings.drain_timeout_s):
+            logger.warning("gave up %d inputs in flight; they will be read again", self._assignment.pending)
+
+    # Reading
+
+    async def _read(self) -> None:
+        while not self._stopping.is_set():
+            self._pause_or_resume()
+            if self._paused:
+                await self._assignment.wait_for_progress(POLL_TIMEOUT_MS / 1_000)
+                continue
+            found = await self._consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=MAX_POLL_RECORDS)
+            for partition, records in found.items():
+                self._take_in(partition, records)
+            # getmany does not yield while it has prefetched records.
+            await asyncio.sleep(0)
+        await self._drain()
+
+    def _pause_or_resume(self) -> None:
+        """Hold the broker back by what is in flight: pause above the limit, resume below half of it."""
+        load = max(
+            self._assignment.pending_bytes / self._settings.max_queue_bytes,
+            self._assignment.pending / self._settings.max_queue_items,
+        )
+        partitions = self._consumer.assignment()
+        if load >= 1 and not self._paused:
+            self._consumer.pause(*partitions)
+            self._paused = True
+        elif load < 0.5 and self._paused:
+            self._consumer.resume(*partitions)
+            self._paused = False
+
+    def _take_in(self, partition: TopicPartition, records: Sequence[InputRecord]) -> None:
+        delivery = self._assignment.deliveries.get(partition)
+        if delivery is None:
+            return  # not opened yet: it seeks to the committed offset when it is
+        items: list[tuple[Item, int]] = []
+        total_bytes = 0
+        for record in records:
+            if record.offset < delivery.next_offset:
+                continue  # read before the seek
+            message, cost = self._decoded(record)
+            size = len(record.value) if record.value else 0
+            total_bytes += size
+            items.append((Item(delivery, record, message, size), cost))
+        if items:
+            self._metrics.read(len(items))
+            delivery.took(len(items), total_bytes, records[-1].offset + 1)
+            self._batcher.extend(items)
+            self._arrived.set()
+
+    def _decoded(self, record: InputRecord) -> tuple[Any, int]:
+        try:
+            message = self._decode(record)
+            return message, self._worker.cost(message)
+        except PipelineError as error:
+            return error, 0
+        except Exception as error:
+            logger.exception("decoding %s-%d at %d failed", record.topic, record.partition, record.offset)
+            failure = MessageError(f"decoding failed: {type(error).__name__}", reason="unexpected")
+            failure.__cause__ = error
+            return failure, 0
+
+    # Inferring
+
+    async def _prepare(self) -> None:
+        while True:
+            batch = [item for item in await self._next_batch() if not item.delivery.closed]
+            messages = [item.message for item in batch if not isinstance(item.message, PipelineError)]
+            await self._prepared.put((batch, await self._inference.prepare(messages)))
+
+    async def _next_batch(self) -> list[Item]:
+        while True:
+            due_s = self._batcher.due_in()
+            if due_s == 0:
+                return self._batcher.take()
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), due_s)
+            except TimeoutError:
+                continue
+
+    async def _infer(self) -> None:
+        while True:
+            batch, prepared = await self._prepared.get()
+            messages = [item.message for item in batch if not isinstance(item.message, PipelineError)]
+            started = time.monotonic()
+            outcomes = iter(await self._inference.run(messages, prepared))
+            self._metrics.inferred(len(messages), time.monotonic() - started)
+            answers: dict[PartitionDelivery, list[Answer]] = {}
+            for item in batch:
+                message = item.message
+                outcome = message if isinstance(message, PipelineError) else next(outcomes)
+                answer = Answer(item.record, outcome, item.size_bytes)
+                answers.setdefault(item.delivery, []).append(answer)
+            for delivery, ready in answers.items():
+                if not delivery.closed:
+                    delivery.answer(ready)

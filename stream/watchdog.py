@@ -1,0 +1,65 @@
+"""Ends a process that is alive and makes no progress.
+
+`faulthandler`'s timer runs in a C thread of its own: it fires even while native code holds the GIL, prints
+every thread's traceback, and exits with status 1, so that an orchestrator starts the worker again.
+"""
+
+import faulthandler
+import sys
+import time
+from collections.abc import Callable
+from typing import Protocol, TextIO
+
+
+class Timer(Protocol):
+    """A timer that ends the process unless it is armed again; faulthandler is one."""
+
+    def dump_traceback_later(
+        self,
+        timeout: float,
+        repeat: bool = False,
+        file: TextIO = sys.stderr,
+        exit: bool = False,  # noqa: A002
+    ) -> None:
+        """Arm, or arm again."""
+
+    def cancel_dump_traceback_later(self) -> None:
+        """Disarm."""
+
+
+class Watchdog:
+    """Feeds the timer as long as there is progress.
+
+    Args:
+        limit_s: time without progress after which the process ends.
+        clock: seconds, monotonic.
+        timer: ends the process; faulthandler unless a test injects one.
+    """
+
+    def __init__(
+        self,
+        limit_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        timer: Timer = faulthandler,
+    ) -> None:
+        self._limit_s = limit_s
+        self._clock = clock
+        self._timer = timer
+        self._last_progress = clock()
+
+    def progressed(self) -> None:
+        """Something was committed, or there is nothing to do."""
+        self._last_progress = self._clock()
+
+    def stalled_s(self) -> float:
+        """Seconds since the last progress."""
+        return self._clock() - self._last_progress
+
+    def check(self) -> None:
+        """Arm the timer for what is left. Called every second; a loop that hangs stops calling it."""
+        left = self._limit_s - self.stalled_s()
+        self._timer.dump_traceback_later(max(left, 0.001), exit=True)
+
+    def stop(self) -> None:
+        """Disarm."""
+        self._timer.cancel_dump_traceback_later()
