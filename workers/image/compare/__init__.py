@@ -1,0 +1,1 @@
+"""Comparing a photograph with its reference: align, match the light, difference, group into regions."""

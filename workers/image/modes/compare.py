@@ -1,0 +1,157 @@
+"""Compare: a photograph against one named reference, what differs boxed and scored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from config.image import ImageSettings
+from schemas import ImageMessage, ImageMode, Reference, Region
+from workers.errors import MessageError, PipelineError
+from workers.image.compare.align import Aligner, Transform
+from workers.image.compare.difference import Box, Flaw, contrast_of, excess, find_flaws
+from workers.image.compare.light import match_light, match_sharpness
+from workers.image.modes.base import DecodedImage, Finding
+
+DEFAULT_THRESHOLD: Final = 0.25
+"""Score from which a place counts as a defect: about 7 pixels of full contrast beyond the jitter of edges."""
+
+
+@dataclass(frozen=True)
+class _Enrolled:
+    """A reference, ready to be compared with."""
+
+    id: str
+    grey: NDArray[np.uint8]
+    aligner: Aligner
+    contrast: float
+
+
+class CompareMode:
+    """Compares each image with the reference it names.
+
+    The test image is aligned (translation, rotation, scale), brought to the reference's light and sharpness,
+    and differenced with a tolerance for the jitter of edges. The image's score is its highest region's score,
+    in [0, 1): 0.5 is a difference worth 20 pixels of full contrast.
+
+    Args:
+        settings: `threshold` is the score from which a region is reported and the verdict is `defect`.
+        margin_px: how much wider than the flaw a box is drawn on each side, in pixels of the reference.
+        edge_tolerance_px: how far edges may wander, in pixels of the reference.
+        floor: share of the reference's contrast below which a pixel counts as equal.
+        join_px: fragments at most so far apart are one region, in pixels of the reference.
+    """
+
+    mode: ImageMode = "compare"
+    model: str = "aligned-difference"
+
+    def __init__(
+        self,
+        settings: ImageSettings,
+        *,
+        margin_px: int = 11,
+        edge_tolerance_px: int = 2,
+        floor: float = 0.4,
+        join_px: int = 8,
+    ) -> None:
+        self._threshold = DEFAULT_THRESHOLD if settings.threshold is None else settings.threshold
+        self._margin_px = margin_px
+        self._tolerance_px = edge_tolerance_px
+        self._floor = floor
+        self._join_px = join_px
+        self._references: dict[str, _Enrolled] = {}
+
+    def enrol(self, references: Sequence[tuple[Reference, DecodedImage]]) -> None:
+        """Add or replace references by id; in force from the next `match` on."""
+        for reference, image in references:
+            grey = _grey(image)
+            self._references[reference.id] = _Enrolled(reference.id, grey, Aligner(grey), contrast_of(grey))
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take references out; unknown ids are passed over."""
+        for reference_id in ids:
+            self._references.pop(reference_id, None)
+
+    def match(self, batch: Sequence[tuple[ImageMessage, DecodedImage]]) -> Sequence[Finding | PipelineError]:
+        """Judge images; same length and order as the input."""
+        return [self._judge(message, image) for message, image in batch]
+
+    def _judge(self, message: ImageMessage, image: DecodedImage) -> Finding | PipelineError:
+        if not self._references:
+            return MessageError("no reference is enrolled", reason="empty_gallery")
+        if message.reference is None and len(self._references) == 1:
+            enrolled = next(iter(self._references.values()))
+        else:
+            known = self._references.get(message.reference or "")
+            if known is None:
+                return MessageError(
+                    f"reference {message.reference!r} is not enrolled", reason="unknown_reference"
+                )
+            enrolled = known
+        flaws, matrix = self._compare(enrolled, _grey(image))
+        regions = tuple(
+            Region(box=_to_original(flaw.box, matrix, self._margin_px, image), score=flaw.score)
+            for flaw in flaws
+            if flaw.score >= self._threshold
+        )
+        score = flaws[0].score if flaws else 0.0
+        return Finding(
+            verdict="defect" if score >= self._threshold else "ok",
+            score=score,
+            threshold=self._threshold,
+            regions=regions,
+            compared_with=enrolled.id,
+        )
+
+    def _compare(self, enrolled: _Enrolled, test: NDArray[np.uint8]) -> tuple[list[Flaw], Transform]:
+        matrix = enrolled.aligner.align(test).matrix
+        size = enrolled.grey.shape[::-1]
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        aligned = cv2.warpAffine(test, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        valid = _seen(matrix, size, test.shape, self._tolerance_px + 1)
+        lit = match_light(enrolled.grey, aligned, valid)
+        reference, lit = match_sharpness(enrolled.grey, lit)
+        brighter, darker = excess(reference, lit, self._tolerance_px)
+        if valid is not None:
+            brighter[~valid] = 0
+            darker[~valid] = 0
+        return find_flaws(brighter, darker, enrolled.contrast, self._floor, self._join_px), matrix
+
+
+def _grey(image: DecodedImage) -> NDArray[np.uint8]:
+    grey: NDArray[np.uint8] = cv2.cvtColor(image.pixels, cv2.COLOR_RGB2GRAY)
+    return grey
+
+
+def _seen(
+    matrix: Transform, size: tuple[int, int], test: tuple[int, ...], border_px: int
+) -> NDArray[np.bool_] | None:
+    """Where the reference's pixels lie inside the test image; None where all of them do."""
+    width, height = size
+    corners = np.array([[0, width - 1, 0, width - 1], [0, 0, height - 1, height - 1], [1, 1, 1, 1]])
+    x, y = matrix @ corners
+    if min(x.min(), y.min()) > -0.5 and x.max() < test[1] - 0.5 and y.max() < test[0] - 0.5:
+        return None
+    inside = np.full(test, 255, np.uint8)
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    seen = cv2.warpAffine(inside, matrix, size, flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    kernel = np.ones((2 * border_px + 1, 2 * border_px + 1), np.uint8)
+    seen = cv2.erode(seen, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=255)
+    return np.asarray(seen > 0)
+
+
+def _to_original(box: Box, matrix: Transform, margin_px: int, image: DecodedImage) -> Box:
+    """A box of the reference, with margin, in pixels of the original test image and inside it."""
+    x1, y1, x2, y2 = box
+    x1, y1, x2, y2 = x1 - margin_px, y1 - margin_px, x2 + margin_px, y2 + margin_px
+    # a box's edges lie between pixels, half a pixel off their centres
+    corners = np.array([[x1, x2, x1, x2], [y1, y1, y2, y2], [1, 1, 1, 1]], np.float64)
+    corners[:2] -= 0.5
+    x, y = (matrix @ corners + 0.5) * image.scale
+    left, right = round(float(np.sort(x)[:2].mean())), round(float(np.sort(x)[2:].mean()))
+    top, bottom = round(float(np.sort(y)[:2].mean())), round(float(np.sort(y)[2:].mean()))
+    left, top = min(max(left, 0), image.width - 1), min(max(top, 0), image.height - 1)
+    return left, top, max(left + 1, min(right, image.width)), max(top + 1, min(bottom, image.height))
