@@ -1,9 +1,10 @@
 """Settings of the image worker."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from config.section import Section
 
@@ -16,10 +17,16 @@ class ImageSettings(Section):
         model: `efficientnet-lite0`, or a transformers name or folder.
         references: a folder or manifest of references to start with.
         threshold: the score from which the verdict turns; left out, it is calibrated on the references.
+            `{false_alarms: 0.01}` and `{false_accepts: 0.01}` set the rates below and leave it out.
+        false_alarms: defect: the share of good parts that the calibrated threshold may call defective.
+        false_accepts: signature: the share of forgeries that the calibrated threshold may call genuine.
         top: neighbours given in each result.
+        heat_maps: whether results of the modes that locate carry a heat map.
         threads: threads of the model; 0 takes all cores.
         allowed_folders: folders a claim check may point into; none by default.
-        allowed_hosts: hosts a claim check may be fetched from over https; none by default.
+        allowed_hosts: hosts a claim check may be fetched from over https, `name` or `name:port`; none by
+            default.
+        fetch_timeout_s: how long a fetch may take in all.
         max_bytes: largest image taken, in bytes.
         max_pixels: largest image taken, in pixels.
         max_batch_items: a batch closes at this many images.
@@ -31,12 +38,27 @@ class ImageSettings(Section):
     model: str = "efficientnet-lite0"
     references: Path | None = None
     threshold: float | None = None
+    false_alarms: float = Field(0.01, gt=0, lt=1)
+    false_accepts: float = Field(0.01, gt=0, lt=1)
     top: int = Field(10, ge=1, le=1_000)
+    heat_maps: bool = True
     threads: int = Field(0, ge=0)
     allowed_folders: tuple[Path, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    fetch_timeout_s: float = Field(10.0, gt=0)
     max_bytes: int = Field(32 * 2**20, ge=1)
     max_pixels: int = Field(120_000_000, ge=1)
     max_batch_items: int = Field(32, ge=1)
     max_batch_pixels: int = Field(64_000_000, ge=1)
     batch_deadline_ms: float = Field(20.0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _threshold_by_rate(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not isinstance(values.get("threshold"), Mapping):
+            return values
+        rates = values["threshold"]
+        unknown = sorted(set(rates) - {"false_alarms", "false_accepts"})
+        if unknown:
+            raise ValueError(f"threshold takes false_alarms or false_accepts, not {unknown[0]!r}")
+        return {**values, **rates, "threshold": None}

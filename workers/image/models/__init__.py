@@ -1,1 +1,6 @@
-"""Models for images: the only place in workers.image that imports torch, ONNX Runtime, OpenVINO or FAISS."""
+"""The image models: the only place of this package that imports torch, ONNX Runtime, OpenVINO or FAISS."""
+
+from workers.image.models.backbone import LITE0, Backbone, load_backbone, resized
+from workers.image.models.flat_index import FlatIndex
+
+__all__ = ["LITE0", "Backbone", "FlatIndex", "load_backbone", "resized"]

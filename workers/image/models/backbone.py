@@ -1,0 +1,70 @@
+"""A backbone: turns images into features of several layers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from workers.errors import FatalError
+from workers.image.models.export import exported_lite0
+from workers.image.models.runtime import Outputs, Pixels, Session, open_session
+
+LITE0: Final = "efficientnet-lite0"
+
+
+class Backbone:
+    """A network whose layers are tapped.
+
+    Args:
+        name: the model's name, as it stands in results.
+        path: the exported graph.
+        threads: threads of the model; 0 takes all cores.
+        engine: `openvino` or `onnxruntime`; the faster one where it is left out.
+    """
+
+    granularity_px: Final = 32
+    """Sides of images must be multiples of this."""
+
+    def __init__(self, name: str, path: Path, threads: int = 0, engine: str | None = None) -> None:
+        self.name = name
+        self._path = path
+        self._threads = threads
+        self._engine = engine
+        self._sessions: dict[tuple[str, ...], Session] = {}
+
+    def features(self, images: Sequence[Pixels], taps: Sequence[str]) -> list[Outputs]:
+        """Run images through the network.
+
+        Args:
+            images: uint8, shape (height, width, 3), RGB, sides multiples of `granularity_px`.
+            taps: names of the layers, such as `block4` or `pooled`.
+
+        Returns:
+            For each image what each tap gave, float32: shape (channels, rows, columns), or (channels,) for
+            `pooled`.
+        """
+        key = tuple(taps)
+        if key not in self._sessions:
+            self._sessions[key] = open_session(self._path, key, self._threads, self._engine)
+        return self._sessions[key].run(images)
+
+
+def load_backbone(model: str, threads: int = 0, engine: str | None = None) -> Backbone:
+    """Load a backbone by name, exporting it where that has not been done yet.
+
+    Raises:
+        FatalError: there is no such model or it can't be exported.
+    """
+    if model != LITE0:
+        raise FatalError(f"image model {model!r} is not known (there is: {LITE0})", reason="model_load")
+    return Backbone(model, exported_lite0(), threads, engine)
+
+
+def resized(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Resize to a height and width in pixels, smoothed (each output pixel averages what it covers)."""
+    if pixels.shape[:2] == (height, width):
+        return np.ascontiguousarray(pixels)
+    image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return np.asarray(image)

@@ -1,0 +1,38 @@
+"""The modes by name. Each is imported when it is asked for, so that a worker loads only what it uses."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Final, cast
+
+from config import ImageSettings
+from schemas import ImageMode
+from workers.image.models import load_backbone
+from workers.image.modes.base import Mode
+
+MODES: Final[dict[ImageMode, tuple[str, str]]] = {
+    "similarity": ("similarity", "SimilarityMode"),
+    "uniqueness": ("uniqueness", "UniquenessMode"),
+    "defect": ("defect", "DefectMode"),
+    "compare": ("compare", "CompareMode"),
+    "signature": ("signature", "SignatureMode"),
+}
+"""Name of a mode → its module in this package and its class."""
+
+WITH_BACKBONE: Final = frozenset({"similarity", "uniqueness", "defect"})
+"""Modes built as `Mode(settings, backbone)`; the others as `Mode(settings)`."""
+
+DECODE_PX: Final[dict[ImageMode, int]] = {"similarity": 224, "uniqueness": 224}
+"""How long the shorter side must be at least; modes that locate need the whole resolution."""
+
+
+def create_mode(settings: ImageSettings) -> Mode:
+    """Build the mode that the settings name.
+
+    Raises:
+        FatalError: its model can't be loaded.
+    """
+    module, name = MODES[settings.mode]
+    build = cast("Callable[..., Mode]", getattr(import_module(f"workers.image.modes.{module}"), name))
+    if settings.mode in WITH_BACKBONE:
+        return build(settings, load_backbone(settings.model, settings.threads))
+    return build(settings)
