@@ -16,6 +16,7 @@ class TextSettings(Section):
         threads: threads of the model; 0 takes all cores.
         max_batch_items: a batch closes at this many posts.
         max_batch_tokens: a batch closes at this many estimated tokens.
+        explain: whether results name the words that counted most; costs several times the time.
         batch_deadline_ms: a batch closes this long after its first post came.
     """
 
@@ -24,4 +25,5 @@ class TextSettings(Section):
     threads: int = Field(0, ge=0)
     max_batch_items: int = Field(2_000, ge=1)
     max_batch_tokens: int = Field(16_384, ge=1)
+    explain: bool = False
     batch_deadline_ms: float = Field(20.0, ge=0)

@@ -45,7 +45,24 @@ def parse_post(value: bytes | None, *, unknown_fields: UnknownFields = "reject")
             raise _explain(value, error) from None  # the ValidationError holds the message's content
     if value is None:
         raise MessageError("the value is null", reason="null_value")
-    raise MessageError(f"{len(value)} bytes; at most {MAX_POST_BYTES} are taken", reason="too_large")
+    raise MessageError(f"more than {MAX_POST_BYTES} bytes", reason="too_large")
+
+
+def post_of_text(post_id: str, value: bytes) -> Post:
+    """Make a post of plain text: a document, or a line of a text file.
+
+    Raises:
+        MessageError: with reason too_large, bad_encoding or empty_text.
+    """
+    try:
+        text = value.removeprefix(_BOM).decode("utf-8")
+    except UnicodeDecodeError as broken:
+        raise MessageError(f"not UTF-8 at byte {broken.start}", reason="bad_encoding") from None
+    if len(text) > MAX_TEXT_CHARS:
+        raise MessageError(f"the text is longer than {MAX_TEXT_CHARS} characters", reason="too_large")
+    if not text or text.isspace():
+        raise MessageError("the text is empty", reason="empty_text")
+    return Post(id=post_id[-256:] or "-", text=text)
 
 
 def salvage_id(value: bytes | None) -> str | None:

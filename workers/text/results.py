@@ -12,8 +12,10 @@ from schemas import Candidate, Evidence, TextResult
 
 _new = object.__new__
 _set = object.__setattr__
-_CANDIDATE_FIELDS = frozenset(("label", "probability"))
-_RESULT_FIELDS = frozenset(TextResult.model_fields)
+_CANDIDATE_FIELDS = {"label", "probability"}
+_ALWAYS = {"id", "label", "candidates", "model", "label_set", "version", "margin"}
+"""Sets of set fields are shared between objects: frozen messages never change theirs."""
+_SOMETIMES = ("labels", "evidence", "duplicate_of")
 
 
 def candidate(label: str, probability: float) -> Candidate:
@@ -40,26 +42,26 @@ def text_result(
     duplicate_of: str | None = None,
 ) -> TextResult:
     """A TextResult without checks."""
+    fields = {
+        "id": post_id,
+        "label": label,
+        "candidates": candidates,
+        "model": model,
+        "label_set": label_set,
+        "version": version,
+        "margin": margin,
+        "labels": labels,
+        "evidence": evidence,
+        "duplicate_of": duplicate_of,
+        "result_id": None,
+        "source": None,
+    }
+    given = _ALWAYS
+    if labels is not None or evidence is not None or duplicate_of is not None:
+        given = _ALWAYS | {name for name in _SOMETIMES if fields[name] is not None}
     made = _new(TextResult)
-    _set(
-        made,
-        "__dict__",
-        {
-            "id": post_id,
-            "label": label,
-            "candidates": candidates,
-            "model": model,
-            "label_set": label_set,
-            "version": version,
-            "margin": margin,
-            "labels": labels,
-            "evidence": evidence,
-            "duplicate_of": duplicate_of,
-            "result_id": None,
-            "source": None,
-        },
-    )
-    _set(made, "__pydantic_fields_set__", _RESULT_FIELDS)
+    _set(made, "__dict__", fields)
+    _set(made, "__pydantic_fields_set__", given)
     _set(made, "__pydantic_extra__", None)
     _set(made, "__pydantic_private__", None)
     return made
