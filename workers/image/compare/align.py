@@ -1,10 +1,10 @@
 """Alignment of a photograph to its reference: translation, rotation, scale and a little shear.
 
 A transform is a float64 2 × 3 matrix M with p_test = M · (x, y, 1) for a point (x, y) of the reference, in
-pixels with the origin at the centre of the first pixel. It is found in three steps: a guess (the pictures laid
-over one another by size, phase correlation, and, only where that fails, a grid of rotations and scales), then
-inverse-compositional Gauss-Newton on a reduced and on a finer picture (Baker and Matthews, "Lucas-Kanade 20
-Years On", 2004). The Jacobian belongs to the reference and is computed once, when that is enrolled.
+pixels with the origin at the centre of the first pixel. It is found in two steps: a guess (the pictures laid
+over one another, phase correlation, and, only where that fails, a grid of turns and scales), then
+inverse-compositional Gauss-Newton on a reduced and on a finer picture (Baker and Matthews, "Lucas-Kanade
+20 Years On", 2004). The Jacobian belongs to the reference and is computed once, when that is enrolled.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Transform = NDArray[np.float64]
 _COARSE_PX = 160
 """Longer side of the picture in which the guess is made, in pixels."""
 _FINE_PX = 480
-"""Longer side of the picture in which the transform is refined; the fit is good to a tenth of a pixel of it."""
+"""Longer side of the picture in which the transform is refined; the fit is good to a tenth of its pixels."""
 _MAX_POINTS = 6_000
 """Points with the strongest gradient that enter the fit; more cost time and don't move the result."""
 _GOOD_CORRELATION = 0.96
