@@ -1,7 +1,62 @@
-"""`feedsight labels`."""
+"""`feedsight labels`: label sets, looked over."""
+
+import json
+from pathlib import Path
+from typing import Annotated
 
 import typer
+
+from cli.options import fail
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    labels = typer.Typer(help="Check label sets.", no_args_is_help=True)
+
+    @labels.callback()
+    def _root() -> None:
+        """Check label sets."""
+
+    @labels.command()
+    def lint(
+        file: Annotated[Path, typer.Argument(metavar="FILE", help="A label set, YAML or JSON.")],
+        as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    ) -> None:
+        """Look a label set over: what is wrong in it, with the line, and what would make it better.
+
+        Exit status: 0 nothing wrong (advice may stand), 1 problems, 2 the file is not there.
+
+        Example: feedsight labels lint news.yaml
+        """
+        raise typer.Exit(_lint(file, as_json=as_json))
+
+    app.add_typer(labels, name="labels")
+
+
+def _lint(file: Path, *, as_json: bool) -> int:
+    """Run the command; gives the exit status."""
+    from workers.text.label_set import LabelSetError, load_label_set
+    from workers.text.lint import lint
+
+    if not file.is_file():
+        raise fail(f"label set {file} does not exist", 2)
+    try:
+        label_set = load_label_set(file)
+    except LabelSetError as error:
+        _say("problem", error.detail, (), error.line, as_json=as_json)
+        return 1
+    found = lint(label_set)
+    for warning in found:
+        message = warning.message if as_json else f"{file}: {warning.message}"
+        _say(warning.severity, message, warning.labels, None, as_json=as_json)
+    if not found and not as_json:
+        typer.echo(f"{file}: {len(label_set.labels)} labels, nothing to say against them")
+    return 1 if any(warning.severity == "problem" for warning in found) else 0
+
+
+def _say(severity: str, message: str, labels: tuple[str, ...], line: int | None, *, as_json: bool) -> None:
+    if as_json:
+        facts = {"severity": severity, "labels": labels, "line": line, "message": message}
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        typer.echo(f"{severity}: {message}")

@@ -81,7 +81,7 @@ def parse_label_set(
     try:
         label_set = LabelSet.model_validate(values)
     except ValidationError as error:
-        raise _label_set_error(error, where, lines or {}) from error
+        raise _label_set_error(error, where, lines or {}, _doubled_name(values.get("labels"))) from error
     if label_set.version is None:
         label_set = label_set.model_copy(update={"version": content_version(label_set)})
     return label_set
@@ -182,10 +182,25 @@ def _is_text(at: Path_) -> bool:
     return bool(at) and (isinstance(at[-1], int) or at[-1] in ("name", "description", "route", "model"))
 
 
-def _label_set_error(error: ValidationError, where: str, lines: dict[Path_, int]) -> LabelSetError:
+def _doubled_name(labels: Any) -> Path_:
+    """The path of the second label of a name, or an empty one."""
+    seen = set()
+    for index, label in enumerate(labels if isinstance(labels, list) else []):
+        name = label.get("name") if isinstance(label, dict) else None
+        if isinstance(name, str) and name in seen:
+            return ("labels", index, "name")
+        seen.add(name if isinstance(name, str) else None)
+    return ()
+
+
+def _label_set_error(
+    error: ValidationError, where: str, lines: dict[Path_, int], twice: Path_
+) -> LabelSetError:
     """The first problem, with its path and the nearest line known."""
     first = error.errors(include_url=False, include_input=False)[0]
     location: Path_ = tuple(first["loc"])
+    if not location and twice:
+        location = twice
     line = next((lines[location[:n]] for n in range(len(location), -1, -1) if location[:n] in lines), None)
     spot = ".".join(str(part) for part in location) or "the label set"
     message = first["msg"].removeprefix("Value error, ")

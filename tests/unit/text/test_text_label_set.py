@@ -59,7 +59,7 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nname: n\nlabels: *b\n"
     [
         (BOMB, 2, "alias"),
         ("name: a\nlabels:\n  - name: x\n    colour: red\n", 4, "no such field"),
-        ("name: a\nlabels:\n  - name: x\n  - name: x\n", 1, "stands twice"),
+        ("name: a\nlabels:\n  - name: x\n  - name: x\n", 4, "stands twice"),
         ("name: a\nname: b\nlabels: [x]\n", 2, "stands twice"),
         ("name: a\nlabels: []\n", 2, "at least 1"),
         ("labels: [x]\n", 1, "required"),

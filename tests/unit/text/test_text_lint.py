@@ -1,0 +1,80 @@
+"""Label sets that can be read but are doubtful."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import create_app
+from schemas import Abstain, Label, LabelSet
+from workers.text.label_set import load_label_set
+from workers.text.lint import lint
+
+SHIPPED = sorted((Path(__file__).parents[3] / "config" / "labels").glob("*.yaml"))
+
+
+def said(*labels: Label, **more: object) -> str:
+    return "\n".join(f"{w.severity}: {w.message}" for w in lint(LabelSet(name="s", labels=labels, **more)))
+
+
+A = Label(name="storm", description="Wind, rain and hail")
+B = Label(name="match", description="Goals, cards and the final whistle")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_there_is_nothing_to_say_against_the_shipped_sets(path):
+    assert lint(load_label_set(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([A, Label(name="Storms", description="x")], "problem: 'storm' and 'Storms' are the same words"),
+        ([A, Label(name="gale", description="rain, hail and wind")], "problem: 'storm' and 'gale' are descr"),
+        ([A, Label(name="gale", phrasings=("Wind, rain  and hail", "squall"))], "share the phrase"),
+        ([A, Label(name="x", examples=("a",)), Label(name="y", examples=("A ",))], "problem: an example of"),
+        ([A, Label(name="match")], "advice: 'match' has its name only"),
+        ([A, Label(name="match", examples=("goal",))], "advice: 'match' has no description"),
+        ([A, B.model_copy(update={"examples": ("goal", "goal")})], "advice: 'match': 1 examples stand twice"),
+        (
+            [A, B.model_copy(update={"examples": tuple(f"goal {i}" for i in range(500))})],
+            "advice: 'match' has 500 examples and 'storm' 0",
+        ),
+        ([A, B.model_copy(update={"phrasings": ("  ",)})], "problem: 'match': 1 of its texts are blank"),
+    ],
+)
+def test_each_doubt_has_its_word(labels, words):
+    assert words in said(*labels)
+
+
+def test_in_a_multi_label_set_a_text_may_have_two_labels():
+    both = [label.model_copy(update={"examples": ("rain stops play",)}) for label in (A, B)]
+
+    assert "an example of" in said(*both)
+    assert said(*both, multi_label=True) == ""
+
+
+def test_a_precision_without_examples_is_an_estimate():
+    assert "estimate" in said(A, B, abstain=Abstain(precision=0.9))
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "words"),
+    [
+        ("name: a\nlabels:\n- {name: x, description: rain}\n- {name: y, description: goals}\n", 0, "nothing"),
+        ("name: a\nlabels: [x, y]\n", 0, "advice"),
+        ("name: a\nlabels: [storm, storms]\n", 1, "same words"),
+        ("name: a\nlabels:\n- name: x\n- name: x\n", 1, "line 4"),
+        ("a: &a [1]\nb: *a\n", 1, "line 2: aliases"),
+    ],
+)
+def test_the_command_says_it_and_its_status_tells(tmp_path, text, status, words):
+    (tmp_path / "l.yaml").write_text(text)
+    done = CliRunner().invoke(create_app(), ["labels", "lint", str(tmp_path / "l.yaml")])
+
+    assert done.exit_code == status
+    assert words in done.output
+
+
+def test_a_missing_file_is_a_wrong_use(tmp_path):
+    assert CliRunner().invoke(create_app(), ["labels", "lint", str(tmp_path / "none.yaml")]).exit_code == 2
