@@ -37,7 +37,7 @@ class Examples:
 
     Attributes:
         embeddings: float32, shape (n, d), unit rows.
-        labels: int64, shape (n,), in [0, L).
+        labels: int64, shape (n,), in [0, L), or -1 for an example that is about none of the labels.
     """
 
     embeddings: Embeddings
