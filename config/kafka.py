@@ -31,6 +31,10 @@ class KafkaSettings(Section):
         ssl_cafile: the authority that signed the brokers' certificates; left out, the system's.
         ssl_certfile: the client's own certificate, where the brokers ask for one.
         ssl_keyfile: the key to ssl_certfile.
+        check_crcs: verify each batch that is read. The embedded broker writes commit markers whose checksum
+            is wrong, so readers of it need false.
+        fetch_max_wait_ms: how long a broker may hold an answer back while there is nothing to read. A real
+            one answers as soon as there is something, the embedded one only when the time is over.
         allow_plaintext_sasl: SASL without TLS sends passwords in the clear; refused unless this is true.
         session_timeout_ms: a worker silent for longer loses its partitions.
         heartbeat_interval_ms: between signs of life; a third of the session at most.
@@ -50,6 +54,8 @@ class KafkaSettings(Section):
     session_timeout_ms: int = Field(30_000, ge=1_000)
     heartbeat_interval_ms: int = Field(3_000, ge=100)
     request_timeout_ms: int = Field(40_000, ge=1_000)
+    check_crcs: bool = True
+    fetch_max_wait_ms: int = Field(200, ge=1)
 
     @model_validator(mode="after")
     def _sasl_needs_tls(self) -> Self:

@@ -18,7 +18,7 @@ class Outgoing:
     """A record to publish; what has one key keeps its order."""
 
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: Headers = ()
 
 

@@ -24,12 +24,13 @@ def lane_consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
+        check_crcs=settings.check_crcs,
         session_timeout_ms=settings.session_timeout_ms,
         heartbeat_interval_ms=settings.heartbeat_interval_ms,
         rebalance_timeout_ms=max(60_000, settings.session_timeout_ms),
         max_poll_interval_ms=NEVER_MS,
         max_partition_fetch_bytes=4 * 2**20,
-        fetch_max_wait_ms=200,
+        fetch_max_wait_ms=settings.fetch_max_wait_ms,
         **client_options(settings),
     )
 
@@ -68,6 +69,8 @@ def reader(settings: KafkaSettings, *topics: str, from_start: bool) -> AIOKafkaC
         enable_auto_commit=False,
         auto_offset_reset="earliest" if from_start else "latest",
         isolation_level="read_committed",
+        check_crcs=settings.check_crcs,
+        fetch_max_wait_ms=settings.fetch_max_wait_ms,
         **client_options(settings),
     )
 

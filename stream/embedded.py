@@ -9,6 +9,7 @@ What it is not (each tried; docs/adr/0003-the-embedded-broker.md):
   pace the feed and send images by claim check.
 - It takes offsets sent to a transaction and forgets them: a worker that commits in transactions starts again
   from the beginning after a restart or a rebalance. Offsets committed without a transaction are kept.
+- Its commit markers carry a wrong checksum: readers need `kafka.check_crcs: false`.
 - It does not fence a zombie producer and may show aborted records to a `read_committed` reader.
 - It answers no CreateTopics, no SASL, no describe-groups or configs. Topics come into being at their first
   use, with four partitions, or through `create_topic`.

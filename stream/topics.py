@@ -187,6 +187,21 @@ async def create_topics(kafka: KafkaSettings, topics: TopicSettings) -> tuple[st
     return _created(response.topic_errors)
 
 
+async def delete_topics(kafka: KafkaSettings, topics: TopicSettings) -> None:
+    """Delete all topics under a prefix of ours, as a demonstration does with what it created.
+
+    Raises:
+        TransientError: the broker doesn't answer.
+    """
+    admin = await _connect(kafka)
+    try:
+        await admin.delete_topics(list(TopicNames(topics.prefix).all()))
+    except KafkaError as error:
+        raise TransientError(f"Kafka at {kafka.bootstrap}: {error}") from error
+    finally:
+        await admin.close()
+
+
 async def _connect(kafka: KafkaSettings) -> Any:
     admin = AIOKafkaAdminClient(**client_options(kafka))
     try:
