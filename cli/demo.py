@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from cli.options import ConfigOption, fail, hush_client_logs, read_settings
+from cli.options import fail, hush_client_logs, read_settings
 
 if TYPE_CHECKING:
     from cli.showcase.play import Plan, Player
@@ -55,7 +55,9 @@ def demo(
         float | None, typer.Option(min=1, help="Play this long; left out, the story is played once.")
     ] = None,
     burst: Annotated[int, typer.Option(min=0, help="Posts sent all at once at the end.")] = 1_000,
-    config: ConfigOption = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A settings file (YAML), for --kafka.")
+    ] = None,
     examples: Annotated[Path | None, typer.Option(help="A folder of examples like ours.")] = None,
 ) -> None:
     """Watch a storm break into a football match: posts labelled, circuit boards checked, rubbish set aside.
@@ -64,6 +66,7 @@ def demo(
     exactly one answer, 1 when not.
 
     """
+    from cli.showcase.play import Plan
     from cli.showcase.story import load_story
     from workers.errors import PipelineError
 
@@ -75,19 +78,12 @@ def demo(
         with contextlib.ExitStack() as stack:
             logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="feedsight-demo-")))
             settings, topics = stack.enter_context(_broker(kafka, config))
-            plan = _plan(rate, seconds, burst, kafka is not None, config, logs)
+            own = kafka is not None
+            plan = Plan(rate, seconds, burst, own_settings=own, config=config if own else None, logs=logs)
             status = asyncio.run(_play(story, settings, topics, plan))
     except PipelineError as error:
         raise fail(error.detail) from error
     raise typer.Exit(status)
-
-
-def _plan(
-    rate: float, seconds: float | None, burst: int, own: bool, config: Path | None, logs: Path
-) -> "Plan":
-    from cli.showcase.play import Plan
-
-    return Plan(rate=rate, seconds=seconds, burst=burst, own_settings=own, config=config, logs=logs)
 
 
 def _examples() -> Path:
@@ -144,6 +140,7 @@ async def _play(story: "Story", kafka: "KafkaSettings", topics: "TopicSettings",
         "starting",
         time.time(),
         waiting,
+        [item.about for item in story.posts],
     )
     reporter = LiveReporter() if sys.stdout.isatty() else LineReporter()
     with reporter:

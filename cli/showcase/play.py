@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from cli.showcase.children import WorkerProcess, worker_environ
-from cli.showcase.screen import View
+from cli.showcase.screen import READY, View
 from cli.showcase.story import Item, LaneName, Story
 from config import KafkaSettings, TopicSettings
 from stream.client import Outgoing, Publisher, read
 from stream.topics import TopicNames
+from workers.errors import FatalError
 
 FRAME_S: Final = 0.125
 """Between two pictures."""
@@ -28,6 +29,8 @@ START_TIMEOUT_S: Final = 300.0
 
 DRAIN_TIMEOUT_S: Final = 30.0
 """For the answers still open when the feed has ended."""
+
+LIVE: Final = "live"
 
 SETTLE_S: Final = 1.0
 """Looked on after the last answer, so that a second one would be seen."""
@@ -152,7 +155,7 @@ class Player:
         while True:
             for worker in self._workers:
                 ready = await worker.poll()
-                self._view.waiting[worker.lane] = "ready" if ready else self._waiting_for(worker)
+                self._view.waiting[worker.lane] = READY if ready else self._waiting_for(worker)
             await asyncio.sleep(0.1)
 
     def _waiting_for(self, worker: WorkerProcess) -> str:
@@ -164,34 +167,47 @@ class Player:
     async def _feed(self, publisher: Publisher) -> None:
         """Send both feeds, each as soon as its worker is ready, then the burst."""
         self._view.status = "starting the workers"
-        async with asyncio.timeout(START_TIMEOUT_S):
-            await self._workers[0].ready.wait()
-        self._view.status = "live"
         posts_over = asyncio.Event()
-        images = asyncio.create_task(self._feed_images(publisher, posts_over))
         try:
-            posts = self._story.text_feed()
-            if self._plan.seconds is None:
-                whole_story = len(self._story.posts) * 25 // 24
-                posts = itertools.islice(posts, whole_story)
-            await self._pace(publisher, posts, self._plan.rate, until=self._deadline())
-            posts_over.set()
-            await images
-        finally:
-            images.cancel()
-            await asyncio.gather(images, return_exceptions=True)
+            async with asyncio.TaskGroup() as feeds:
+                feeds.create_task(self._feed_posts(publisher, posts_over))
+                feeds.create_task(self._feed_images(publisher, posts_over))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
         if self._plan.burst and not self.stopping.is_set():
             await self._drained()
             self._view.status = f"{self._plan.burst:,} posts at once"
             await self._send(publisher, self._story.burst(self._plan.burst))
 
+    async def _feed_posts(self, publisher: Publisher, over: asyncio.Event) -> None:
+        await self._ready("text")
+        posts = self._story.text_feed()
+        if self._plan.seconds is None:
+            posts = itertools.islice(posts, self._story.text_feed_items)
+        await self._pace(publisher, posts, self._plan.rate, until=self._deadline())
+        over.set()
+
     async def _feed_images(self, publisher: Publisher, posts_over: asyncio.Event) -> None:
-        await self._workers[1].ready.wait()
-        rate = max(0.2, self._plan.rate * IMAGES_PER_POST)
+        await self._ready("image")
+        rate = max(0.5, self._plan.rate * IMAGES_PER_POST)
         images = self._story.image_feed()
-        first = itertools.islice(images, 5)  # slow workers or short plays: a few come in any case
+        first = itertools.islice(images, 5)  # a few come in any case, however short the play
         await self._pace(publisher, first, max(rate, 1.0), until=lambda: False)
         await self._pace(publisher, images, rate, until=posts_over.is_set)
+
+    async def _ready(self, lane: LaneName) -> None:
+        """Wait for a worker, or for the user's Ctrl-C."""
+        worker = next(worker for worker in self._workers if worker.lane == lane)
+        waits = [asyncio.create_task(worker.ready.wait()), asyncio.create_task(self.stopping.wait())]
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            raise FatalError(f"the {lane} worker is not ready after {START_TIMEOUT_S:.0f} s") from None
+        finally:
+            for wait in waits:
+                wait.cancel()
+        self._view.status = LIVE
 
     def _deadline(self) -> Callable[[], bool]:
         if self._plan.seconds is None:
@@ -247,7 +263,7 @@ class Player:
 
     async def _finish(self) -> None:
         """Wait for the answers still open, and a little longer for any that would come twice."""
-        if self._view.status == "live":
+        if self._view.status == LIVE:
             self._view.status = "waiting for the last answers"
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_TIMEOUT_S):

@@ -8,7 +8,7 @@ from typing import Final, Self
 from rich.console import Console
 from rich.live import Live
 
-from cli.showcase.screen import View, numbers, plain, render
+from cli.showcase.screen import READY, View, numbers, plain, render
 from cli.showcase.story import BURST
 from cli.showcase.tally import LabelSeen
 
@@ -80,7 +80,7 @@ class LineReporter:
                 sys.stdout.write(f"-- {numbers(view.tally, now)}\n")
         for lane, state in view.waiting.items():
             changed = state.partition(" (")[0] != self._waiting.get(lane, "").partition(" (")[0]
-            if changed or (due and state != "ready"):
+            if changed or (due and state != READY):
                 sys.stdout.write(f"-- {lane} worker: {state}\n")
                 self._waiting[lane] = state
         sys.stdout.flush()

@@ -24,6 +24,14 @@ COLOURS: Final = (
 """One for each label, in the label set's order."""
 
 BAR_CELLS: Final = 8
+BORDER_LINES: Final = 2
+FOOT_LINES: Final = 4
+WIDE_COLUMNS: Final = 100
+"""From here on images and dead letters stand beside the posts, not below them."""
+
+READY: Final = "ready"
+"""The state of a worker that consumes."""
+
 VERDICT_COLOURS: Final = {"ok": "green", "defect": "bold bright_red"}
 
 
@@ -39,6 +47,7 @@ class View:
         status: what is going on, one line.
         started_at: seconds since the epoch.
         waiting: what the workers are busy with before they are ready, by lane.
+        coming: the first posts, shown until there are labels.
     """
 
     title: str
@@ -48,6 +57,7 @@ class View:
     status: str
     started_at: float
     waiting: dict[str, str]
+    coming: Sequence[str] = ()
 
     def colour(self, label: str | None) -> str:
         """Give a label's colour."""
@@ -56,16 +66,18 @@ class View:
 
 def render(view: View, now: float, width: int, height: int) -> RenderableType:
     """Draw everything into `width` × `height` cells."""
-    rows = max(4, height - 11)
-    head = Group(_title(view, now, width), _flow(view))
-    if width < 100:
-        labels = max(3, rows - 12)
-        return Group(head, _labels(view, labels), _matches(view, 4), _dead(view, 3), _foot(view, now))
+    states = _states(view)
+    head = Group(_title(view, now, width), _flow(view), *states)
+    rows = max(8, height - 2 - len(states) - FOOT_LINES - BORDER_LINES)
+    if width < WIDE_COLUMNS:
+        images, dead = (4, 3) if rows > 20 else (3, 2)
+        labels = max(2, rows - images - dead - 2 * BORDER_LINES)
+        return Group(head, _labels(view, labels), _matches(view, images), _dead(view, dead), _foot(view, now))
     grid = Table.grid(expand=True)
     grid.add_column(ratio=3)
     grid.add_column(ratio=2)
-    images = max(3, (rows - 2) * 3 // 5)
-    right = Group(_matches(view, images), _dead(view, max(2, rows - 2 - images)))
+    images = (rows - BORDER_LINES) * 3 // 5
+    right = Group(_matches(view, images), _dead(view, rows - BORDER_LINES - images))
     grid.add_row(_labels(view, rows), right)
     return Group(head, grid, _foot(view, now))
 
@@ -80,34 +92,41 @@ def _title(view: View, now: float, width: int) -> Text:
     return left
 
 
-def _flow(view: View) -> RenderableType:
-    lines = [
-        Text.assemble(
-            ("posts", "bold"),
-            " and ",
-            ("images", "bold"),
-            " → Kafka → workers → ",
-            ("labels", "bold"),
-            ", ",
-            ("verdicts", "bold"),
-            " and ",
-            ("dead letters", "bold"),
-            " → Kafka, each exactly once    ",
-            (view.broker, "dim"),
-            overflow="ellipsis",
-            no_wrap=True,
-        )
+def _flow(view: View) -> Text:
+    return Text.assemble(
+        ("posts", "bold"),
+        " and ",
+        ("images", "bold"),
+        " → Kafka → workers → ",
+        ("labels", "bold"),
+        ", ",
+        ("verdicts", "bold"),
+        " and ",
+        ("dead letters", "bold"),
+        " → Kafka, each exactly once    ",
+        (view.broker, "dim"),
+        overflow="ellipsis",
+        no_wrap=True,
+    )
+
+
+def _states(view: View) -> list[Text]:
+    """Say what the workers do until all are ready."""
+    if all(state == READY for state in view.waiting.values()):
+        return []
+    return [
+        Text(f"  {lane} worker: {state}", "green" if state == READY else "yellow", no_wrap=True)
+        for lane, state in view.waiting.items()
     ]
-    for lane, state in view.waiting.items():
-        lines.append(
-            Text(f"  {lane} worker: {state}", "yellow" if state != "ready" else "green", no_wrap=True)
-        )
-    return Group(*lines)
 
 
 def _bar(share: float, colour: str) -> Text:
     full = round(share * BAR_CELLS)
     return Text.assemble(("█" * full, colour), ("░" * (BAR_CELLS - full), "grey35"))
+
+
+def _panel(content: RenderableType, title: str, rows: int) -> Panel:
+    return Panel(content, title=title, border_style="blue", height=rows + BORDER_LINES)
 
 
 def _labels(view: View, rows: int) -> Panel:
@@ -116,32 +135,38 @@ def _labels(view: View, rows: int) -> Panel:
     table.add_column(width=BAR_CELLS, no_wrap=True)
     table.add_column(width=4, justify="right", no_wrap=True)
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    if not view.tally.labels:
+        for text in view.coming[:rows]:
+            table.add_row(Text("…", "dim"), "", "", Text(_line(text), "dim"))
+        return _panel(table, "posts to come", rows)
     for seen in list(view.tally.labels)[: -rows - 1 : -1]:
         colour = view.colour(seen.label)
         table.add_row(
             Text(seen.label or "(unsure)", colour),
             _bar(seen.probability, colour),
             f"{seen.probability:.0%}",
-            Text(" ".join(seen.text.split()), "dim" if seen.label in (None, "off topic") else ""),
+            Text(_line(seen.text), "dim" if seen.label in (None, "off topic") else ""),
         )
-    _fill(table, rows, len(view.tally.labels), "the first post is on its way …")
-    return Panel(table, title="posts, newest first", border_style="blue")
+    return _panel(table, "posts, newest first", rows)
+
+
+def _line(text: str) -> str:
+    """Put a text on one line."""
+    return " ".join(text.split())
 
 
 def _matches(view: View, rows: int) -> Panel:
+    title = "images of circuit boards"
+    if not view.tally.matches:
+        return _panel(Text("each is compared with a good one of its kind", "dim italic"), title, rows)
     table = Table.grid(padding=(0, 1), expand=True)
-    for width in (9, 7, 6):
+    for width in (9, 7, 4):
         table.add_column(min_width=width, no_wrap=True)
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for seen in list(view.tally.matches)[: -rows - 1 : -1]:
-        table.add_row(
-            seen.id,
-            Text(seen.verdict, VERDICT_COLOURS.get(seen.verdict, "yellow")),
-            f"{seen.score:.2f}",
-            _places(seen),
-        )
-    _fill(table, rows, len(view.tally.matches), "the first image is on its way …")
-    return Panel(table, title="images of circuit boards", border_style="blue")
+        verdict = Text(seen.verdict, VERDICT_COLOURS.get(seen.verdict, "yellow"))
+        table.add_row(seen.id, verdict, f"{seen.score:.2f}", _places(seen))
+    return _panel(table, title, rows)
 
 
 def _places(seen: MatchSeen) -> str:
@@ -154,23 +179,15 @@ def _places(seen: MatchSeen) -> str:
 
 
 def _dead(view: View, rows: int) -> Panel:
+    if not view.tally.dead_letters:
+        nothing_yet = Text("broken input will stand here; its neighbours go on", "dim italic")
+        return _panel(nothing_yet, "dead letters", rows)
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for seen in list(view.tally.dead_letters)[: -rows - 1 : -1]:
-        table.add_row(Text(seen.reason, "red"), Text(seen.about))
-    _fill(table, rows, len(view.tally.dead_letters), "broken input will stand here; its neighbours go on")
-    return Panel(table, title="dead letters", border_style="blue")
-
-
-def _fill(table: Table, rows: int, shown: int, nothing_yet: str) -> None:
-    """Keep a table's height, so that the screen stands still."""
-    if not shown:
-        cells = [Text("")] * (len(table.columns) - 1)
-        table.add_row(*cells, Text(nothing_yet, "dim italic"))
-        shown = 1
-    for _ in range(rows - min(rows, shown)):
-        table.add_row()
+        table.add_row(Text(seen.reason, "red"), Text(_line(seen.about)))
+    return _panel(table, "dead letters", rows)
 
 
 def _foot(view: View, now: float) -> RenderableType:
@@ -179,7 +196,7 @@ def _foot(view: View, now: float) -> RenderableType:
     for label in view.labels:
         shares.append(f"{label} ", view.colour(label))
         shares.append(f"{tally.label_counts[label]}   ")
-    return Panel(Group(shares, Text(numbers(tally, now))), border_style="grey50")
+    return Panel(Group(shares, Text(numbers(tally, now), no_wrap=True)), border_style="grey50")
 
 
 def numbers(tally: Tally, now: float) -> str:
@@ -201,9 +218,7 @@ def numbers(tally: Tally, now: float) -> str:
 def plain(seen: object) -> str | None:
     """Say in one line what was seen, for an output that is no terminal."""
     if isinstance(seen, LabelSeen):
-        return (
-            f"label   {seen.label or '(unsure)':<13} {seen.probability:4.0%}  {' '.join(seen.text.split())}"
-        )
+        return f"label   {seen.label or '(unsure)':<13} {seen.probability:4.0%}  {_line(seen.text)}"
     if isinstance(seen, MatchSeen):
         return f"match   {seen.verdict:<13} {seen.score:4.2f}  {seen.id} {_places(seen)}"
     if isinstance(seen, DeadLetterSeen):

@@ -74,6 +74,12 @@ class Story:
         """Give the labels of the set, in its order."""
         return tuple(label["name"] for label in yaml.safe_load(self.labels.read_text("utf-8"))["labels"])
 
+    @property
+    def text_feed_items(self) -> int:
+        """How many items of `text_feed` play all posts once."""
+        broken = (len(self.posts) - BROKEN_FIRST) // BROKEN_EVERY + 1
+        return len(self.posts) + broken
+
     def text_feed(self) -> Iterator[Item]:
         """Play the posts over and over, broken ones strewn in."""
         broken = itertools.cycle(self.broken_posts)
