@@ -11,9 +11,9 @@ from config import TextSettings
 from schemas import LabelSet, Post, TextResult
 from workers.errors import FatalError, PipelineError
 from workers.text.heads.base import Embeddings, Examples, Head, LabelSpace, PhraseKind
+from workers.text.heads.registry import create_head
 from workers.text.label_set import load_label_set
 from workers.text.models import SentenceEncoder
-from workers.text.nearest import NearestPhraseHead
 from workers.text.results import rank, text_result
 
 _CHARS_PER_TOKEN: Final = 4
@@ -61,7 +61,7 @@ class TextWorker:
         self._examples = _all_examples(label_set, examples)
         self._unlabelled = tuple(unlabelled)
         self._encoder = SentenceEncoder(settings.model, threads=settings.threads)
-        self._head: Head = NearestPhraseHead()
+        self._head: Head = create_head()
         self._version = _version(label_set, examples, unlabelled)
         self._max_cost = 256
 

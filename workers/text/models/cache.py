@@ -40,6 +40,8 @@ def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
         with _locked(folder.parent / f".{folder.name}.lock"):
             if (folder / _COMPLETE).exists():  # another process made it while this one waited
                 return folder
+            for left in folder.parent.glob(f".{folder.name}.*/"):  # by a process that died
+                shutil.rmtree(left, ignore_errors=True)
             scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
             try:
                 make(scratch)

@@ -4,9 +4,8 @@ Run as a child process (`python -m workers.text.models.export SOURCE FOLDER`), s
 torch. Writes model.onnx, tokenizer.json and meta.json.
 
 The graph takes int64 `input_ids` and `attention_mask`, both (batch, length), and gives float32 unit rows
-(batch, d): pooling and normalising are part of it. Weights of matrix products become int8, one scale an
-output channel; activations are quantised to uint8 at run time (ONNX Runtime, "dynamic quantization"). One
-scale a tensor instead costs much accuracy: mean cosine 0.958 against 0.994 for all-MiniLM-L6-v2.
+(batch, d): pooling and normalising are part of it. The matrix products are in int8 (see quantise.py) where
+that keeps the rows.
 """
 
 import json
@@ -16,8 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import onnxruntime
 
-EXPORT_VERSION: Final = "3"
+from workers.text.models.calibration import CALIBRATION_TEXTS, CHECK_TEXTS
+from workers.text.models.quantise import quantise
+
+EXPORT_VERSION: Final = "4"
 """Part of the cache key: raise it when what is written changes."""
 
 MAX_TOKENS: Final = 256
@@ -25,19 +28,6 @@ MAX_TOKENS: Final = 256
 
 MIN_COSINE: Final = 0.98
 """Mean cosine against torch below which the quantised model is not used and float32 is kept."""
-
-_PROBES: Final = (
-    "Goal! What a strike in the last minute of the match.",
-    "Shares fell sharply after the bank reported a loss for the third quarter of the year.",
-    "no",
-    "The river has burst its banks; families on Mill Lane are being moved to the school hall tonight, and "
-    "the council asks for blankets, drinking water and volunteers with boats.",
-    "Researchers say the new telescope has found water vapour in the air of a planet 120 light years away.",
-    "¿Dónde está la estación? 駅はどこですか 🚉",
-    "I can't believe how kind everyone was today, thank you all so much!!! #grateful",
-    "The committee will meet again on Monday to discuss the budget and the proposed changes to the law. " * 5,
-)
-"""Texts of our own, of all lengths, that check an export."""
 
 
 def export(source: str, folder: Path) -> dict[str, Any]:
@@ -85,16 +75,23 @@ def export(source: str, folder: Path) -> dict[str, Any]:
             opset_version=17,
             dynamo=False,  # the tracing exporter gives the graph that ONNX Runtime's fusions know
         )
-    expected = model.encode(list(_PROBES), normalize_embeddings=True, prompt=prompt or None)
     max_tokens = min(MAX_TOKENS, int(model.max_seq_length or MAX_TOKENS))
     backend.no_padding()
     backend.enable_truncation(max_tokens)
     backend.save(str(folder / "tokenizer.json"))
-    windows = [backend.encode(prompt + text).ids for text in _PROBES]
-    plain = _cosine(raw, windows, expected)
+    expected = model.encode(list(CHECK_TEXTS), normalize_embeddings=True, prompt=prompt or None)
+    checks = [backend.encode(prompt + text).ids for text in CHECK_TEXTS]
+    plain = _cosine(raw, checks, expected)
     if plain < 0.999:
         raise ValueError(f"the exported graph differs from the model (mean cosine {plain:.4f})")
-    cosine, quantised = _quantise(raw, folder / "model.onnx", windows, expected)
+    target = folder / "model.onnx"
+    quantise(raw, target, [backend.encode(prompt + text).ids for text in CALIBRATION_TEXTS])
+    cosine = _cosine(target, checks, expected)
+    quantised = cosine >= MIN_COSINE
+    if quantised:
+        raw.unlink()
+    else:
+        raw.replace(target)
     meta = {
         "source": source,
         "dimensions": int(expected.shape[1]),
@@ -107,35 +104,8 @@ def export(source: str, folder: Path) -> dict[str, Any]:
     return meta
 
 
-def _quantise(
-    raw: Path, target: Path, windows: list[list[int]], expected: np.ndarray[Any, Any]
-) -> tuple[float, bool]:
-    """Write `target` in int8, or as it is where int8 is too far off; the mean cosine and whether int8."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    quantize_dynamic(
-        str(raw),
-        str(target),
-        op_types_to_quantize=["MatMul"],
-        per_channel=True,
-        reduce_range=False,  # seven bits are for processors without VNNI, whose sums overflow
-        weight_type=QuantType.QInt8,
-        extra_options={"MatMulConstBOnly": True},
-    )
-    cosine = _cosine(target, windows, expected)
-    quantised = cosine >= MIN_COSINE
-    if quantised:
-        raw.unlink()
-    else:
-        target.unlink()
-        raw.rename(target)
-    return cosine, quantised
-
-
 def _cosine(graph: Path, windows: list[list[int]], expected: np.ndarray[Any, Any]) -> float:
     """Mean cosine of a graph's rows, in one padded batch and one by one, with what torch gives."""
-    import onnxruntime
-
     session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
     longest = max(map(len, windows))
     ids = np.zeros((len(windows), longest), np.int64)

@@ -29,7 +29,7 @@ leave the matrix products too small."""
 _EXPORT_TIMEOUT_S: Final = 1_800
 """The longest an export may take, in seconds: a large model may have to be fetched first."""
 
-_EXPORT_VERSION: Final = "3"
+_EXPORT_VERSION: Final = "4"
 """Part of the cache key; tests hold it equal to the one in export.py, which this module never imports."""
 
 Embeddings = NDArray[np.float32]
