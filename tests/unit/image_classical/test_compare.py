@@ -125,6 +125,39 @@ def test_margin_widens_the_box_and_stays_inside() -> None:
     assert wide.box == tuple(np.add(narrow.box, (-10, -10, 10, 10)))
 
 
+def with_zones(test: Grey, reference: Grey | None = None, **metadata: str) -> Finding:
+    mode = CompareMode(ImageSettings(mode="compare"))
+    shown = patched() if reference is None else reference
+    mode.enrol([(Reference(id="r", metadata=dict(metadata)), decoded(shown))])
+    (finding,) = mode.match([(ImageMessage(id="t"), decoded(test))])
+    assert isinstance(finding, Finding)
+    return finding
+
+
+def test_an_ignored_zone_is_not_looked_at() -> None:
+    """What lies in an ignored box is no defect; elsewhere it is."""
+    assert with_zones(flawed(patched()), ignore="185,135,215,165").verdict == "ok"
+    assert with_zones(flawed(patched()), ignore="0,0,20,20; 30,30,50,50").verdict == "defect"
+
+
+def test_a_zone_may_have_a_tolerance_of_its_own() -> None:
+    """A bar is 6 pixels wider than in the reference: a defect, unless its edge there may wander as far."""
+    reference, wider = patched(), patched()
+    reference[125:175, 190:206] = 0
+    wider[125:175, 190:212] = 0
+    assert with_zones(wider, reference).verdict == "defect"
+    assert with_zones(wider, reference, tolerance="180,120,225,180=8").verdict == "ok"
+    assert with_zones(wider, reference, tolerance="0,0,60,60=8").verdict == "defect"
+
+
+@pytest.mark.parametrize("zone", ["1,2,3", "a,b,c,d", "9,9,1,1", "nonsense"])
+@pytest.mark.parametrize("key", ["ignore", "tolerance"])
+def test_an_unreadable_zone_is_refused(key: str, zone: str) -> None:
+    """A misspelt zone is noticed when the reference is enrolled."""
+    with pytest.raises(MessageError):
+        with_zones(patched(), **{key: zone})
+
+
 def test_what_cannot_be_compared_is_an_error_in_its_place() -> None:
     """Empty gallery, unknown and removed references."""
     mode = CompareMode(ImageSettings(mode="compare"))

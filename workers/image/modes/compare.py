@@ -12,12 +12,14 @@ from config.image import ImageSettings
 from schemas import ImageMessage, ImageMode, Reference, Region
 from workers.errors import MessageError, PipelineError
 from workers.image.compare.align import Aligner, Transform
-from workers.image.compare.difference import Box, Flaw, contrast_of, excess, find_flaws
+from workers.image.compare.difference import Box, contrast_of, excess, extremes
+from workers.image.compare.flaws import Flaw, FlawFinder
 from workers.image.compare.light import match_light, match_sharpness
+from workers.image.compare.zones import Zones, zones_of
 from workers.image.modes.base import DecodedImage, Finding
 
-DEFAULT_THRESHOLD: Final = 0.25
-"""Score from which a place counts as a defect: about 7 pixels of full contrast beyond the jitter of edges."""
+DEFAULT_THRESHOLD: Final = 0.2
+"""Score from which a place counts as a defect: a size of 2 pixels, a full-contrast speck of 3 by 3."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class _Enrolled:
     grey: NDArray[np.uint8]
     aligner: Aligner
     contrast: float
+    zones: Zones
 
 
 class CompareMode:
@@ -35,7 +38,8 @@ class CompareMode:
 
     The test image is aligned (translation, rotation, scale), brought to the reference's light and sharpness,
     and differenced with a tolerance for the jitter of edges. The image's score is its highest region's score,
-    in [0, 1): 0.5 is a difference worth 20 pixels of full contrast.
+    in [0, 1): see `flaws.FlawFinder`. A reference's metadata may name zones to ignore or with a tolerance of
+    their own: see `zones`.
 
     Args:
         settings: `threshold` is the score from which a region is reported and the verdict is `defect`.
@@ -52,8 +56,8 @@ class CompareMode:
         self,
         settings: ImageSettings,
         *,
-        margin_px: int = 11,
-        edge_tolerance_px: int = 2,
+        margin_px: int = 10,
+        edge_tolerance_px: int = 1,
         floor: float = 0.4,
         join_px: int = 8,
     ) -> None:
@@ -68,7 +72,13 @@ class CompareMode:
         """Add or replace references by id; in force from the next `match` on."""
         for reference, image in references:
             grey = _grey(image)
-            self._references[reference.id] = _Enrolled(reference.id, grey, Aligner(grey), contrast_of(grey))
+            self._references[reference.id] = _Enrolled(
+                reference.id,
+                grey,
+                Aligner(grey),
+                contrast_of(grey),
+                zones_of(reference, (int(grey.shape[0]), int(grey.shape[1])), image.scale),
+            )
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take references out; unknown ids are passed over."""
@@ -114,11 +124,16 @@ class CompareMode:
         valid = _seen(matrix, size, test.shape, self._tolerance_px + 1)
         lit = match_light(enrolled.grey, aligned, valid)
         reference, lit = match_sharpness(enrolled.grey, lit)
-        brighter, darker = excess(reference, lit, self._tolerance_px)
-        if valid is not None:
-            brighter[~valid] = 0
-            darker[~valid] = 0
-        return find_flaws(brighter, darker, enrolled.contrast, self._floor, self._join_px), matrix
+        ours, theirs = extremes(reference, self._tolerance_px), extremes(lit, self._tolerance_px)
+        brighter, darker = excess(ours, theirs)
+        for (x1, y1, x2, y2), tolerance in enrolled.zones.tolerances:
+            part = (slice(y1, y2), slice(x1, x2))
+            looser = excess(extremes(reference, tolerance), extremes(lit, tolerance))
+            brighter[part], darker[part] = looser[0][part], looser[1][part]
+        if enrolled.zones.ignored is not None:
+            valid = ~enrolled.zones.ignored if valid is None else valid & ~enrolled.zones.ignored
+        finder = FlawFinder(enrolled.contrast, self._floor, self._join_px, self._margin_px)
+        return finder.find(ours, theirs, brighter, darker, valid), matrix
 
 
 def _grey(image: DecodedImage) -> NDArray[np.uint8]:
