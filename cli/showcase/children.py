@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -16,6 +17,9 @@ from workers.errors import FatalError
 
 STOP_TIMEOUT_S: Final = 10.0
 """After SIGTERM a worker drains; what is left after this long is killed."""
+
+_ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""Terminal control sequences, which some libraries write even into a file."""
 
 _COMMAND: Final = """\
 import sys
@@ -72,18 +76,21 @@ class WorkerProcess:
             FatalError: it has ended.
         """
         if self._process is not None and self._process.returncode is not None:
-            last = self.last_line() or f"status {self._process.returncode}"
-            raise FatalError(f"the {self.lane} worker has ended: {last}", reason="unexpected")
+            status = f"status {self._process.returncode}"
+            last = self.last_line()
+            detail = f"{last} ({status})" if last else status
+            raise FatalError(f"the {self.lane} worker has ended: {detail}", reason="unexpected")
         if not self.ready.is_set() and await _health(self.port) == 200:
             self.ready.set()
         return self.ready.is_set()
 
     def last_line(self) -> str:
-        """Give the last line of its log."""
+        """Give the last line of its log that says something."""
         try:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            text = self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
+        lines = [line.strip() for line in _ESCAPES.sub("", text).splitlines() if line.strip()]
         return lines[-1] if lines else ""
 
     async def stop(self) -> None:
