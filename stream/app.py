@@ -188,7 +188,8 @@ def _add_pages(app: FeedsightApp, exposition: Exposition, lanes: Sequence[Lane])
 
     @app.page("/metrics")  # type: ignore[untyped-decorator]
     async def metrics(web: Any, _request: Any) -> Any:
-        return web.bytes(generate_latest(exposition.registry), content_type=CONTENT_TYPE_LATEST)
+        # aiohttp refuses a content_type with a charset, so it goes in as a header.
+        return web.bytes(generate_latest(exposition.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     @app.page("/health")  # type: ignore[untyped-decorator]
     async def health(web: Any, _request: Any) -> Any:
