@@ -40,7 +40,7 @@ def turned(angle: float, scale: float, shift: float) -> Change:
 
 
 def resized(factor: float) -> Change:
-    def change(image: Image, rng: np.random.Generator) -> tuple[Image, np.ndarray]:
+    def change(image: Image, _: np.random.Generator) -> tuple[Image, np.ndarray]:
         size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
         flag = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         return cv2.resize(image, size, interpolation=flag), np.array([[factor, 0, 0], [0, factor, 0]])
@@ -48,12 +48,12 @@ def resized(factor: float) -> Change:
     return change
 
 
-def falloff(image: Image, rng: np.random.Generator) -> Image:
+def falloff(image: Image, _: np.random.Generator) -> Image:
     ramp = np.linspace(1, 0.65, image.shape[1])[None, :, None]
     return (image * ramp).astype(np.uint8)
 
 
-def jpeg(image: Image, rng: np.random.Generator) -> Image:
+def jpeg(image: Image, _: np.random.Generator) -> Image:
     return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 50])[1], cv2.IMREAD_COLOR)
 
 
@@ -61,23 +61,23 @@ def noise(image: Image, rng: np.random.Generator) -> Image:
     return np.clip(image + rng.normal(0, 12, image.shape), 0, 255).astype(np.uint8)
 
 
-def tinted(image: Image, rng: np.random.Generator) -> Image:
+def tinted(image: Image) -> Image:
     """A green board with copper-coloured tracks."""
     share = image[..., :1] / 255.0
     return (share * (40, 120, 50) + (1 - share) * (190, 130, 70)).astype(np.uint8)
 
 
 CHANGES: dict[str, Change] = {
-    "as it is": still(lambda image, rng: image),
+    "as it is": still(lambda image, _: image),
     "shift 3 px": turned(0, 0, 3),
     "turn 3°": turned(3, 0, 0),
     "scale 2 %": turned(0, 0.02, 0),
     "turn 3°, scale 2 %, shift 3 px": turned(3, 0.02, 3),
-    "half the contrast, brighter": still(lambda image, rng: (image * 0.5 + 90).astype(np.uint8)),
-    "dark": still(lambda image, rng: (image * 0.4).astype(np.uint8)),
+    "half the contrast, brighter": still(lambda image, _: (image * 0.5 + 90).astype(np.uint8)),
+    "dark": still(lambda image, _: (image * 0.4).astype(np.uint8)),
     "light falling off by 35 %": still(falloff),
-    "blur 1 px": still(lambda image, rng: cv2.GaussianBlur(image, (0, 0), 1.0)),
-    "blur 2 px": still(lambda image, rng: cv2.GaussianBlur(image, (0, 0), 2.0)),
+    "blur 1 px": still(lambda image, _: cv2.GaussianBlur(image, (0, 0), 1.0)),
+    "blur 2 px": still(lambda image, _: cv2.GaussianBlur(image, (0, 0), 2.0)),
     "noise 12 levels": still(noise),
     "JPEG quality 50": still(jpeg),
     "half the size": resized(0.5),
@@ -107,7 +107,7 @@ def main() -> None:
         for pair in chosen:
             reference, test = decode(pair.reference).pixels, decode(pair.test).pixels
             if arguments.tinted:
-                reference, test = tinted(reference, rng), tinted(test, rng)
+                reference, test = tinted(reference), tinted(test)
             mode = CompareMode(ImageSettings(mode="compare"))
             mode.enrol([(Reference(id="r"), DecodedImage(reference, *reference.shape[1::-1]))])
             clean, _ = change(reference, rng)

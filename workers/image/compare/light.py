@@ -32,10 +32,24 @@ def match_light(reference: Grey, test: Grey, valid: NDArray[np.bool_] | None = N
     use = np.ones(small_test.shape, bool)
     if valid is not None:
         use = cv2.resize(valid.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    gain, offset = _robust_line(small_test[use], small_reference[use])
+    line = _robust_line(small_test[use], small_reference[use])
+    # a gain for all, an offset, a slow local gain: whichever explains most pixels
+    choices = [((1.0, 0.0), False), (line, False), ((1.0, 0.0), True), (line, True)]
+    errors = []
+    for (gain, offset), evened in choices:
+        lit = small_test * gain + offset
+        field = _slow_gain(small_reference, lit) if evened else 1.0
+        errors.append(float(np.quantile(np.abs(lit * field - small_reference)[use], 0.75)))
+    # simpler light unless the more complicated one is better by a grey level
+    best = min(range(len(choices)), key=lambda index: errors[index] + 0.5 * index)
+    (gain, offset), evened = choices[best]
     table = np.clip(np.arange(256) * gain + offset, 0, 255).astype(np.uint8)
-    matched: Grey = test if abs(gain - 1) < 0.01 and abs(offset) < 2 else cv2.LUT(test, table)
-    return _even(small_reference, small_test * gain + offset, matched)
+    matched: Grey = test if (gain, offset) == (1.0, 0.0) else cv2.LUT(test, table)
+    if not evened:
+        return matched
+    field = _slow_gain(small_reference, small_test * gain + offset)
+    full = cv2.resize(field, test.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.clip(matched * full, 0, 255).astype(np.uint8))
 
 
 def _robust_line(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float]:
@@ -56,17 +70,13 @@ def _robust_line(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float,
     return gain, offset
 
 
-def _even(small_reference: NDArray[np.float32], small_test: NDArray[np.float32], test: Grey) -> Grey:
-    """Undo light that falls off across the picture: a slow gain, left alone where there is none."""
-    ksize = (max(3, small_test.shape[1] // 4 | 1), max(3, small_test.shape[0] // 4 | 1))
-    low_reference = cv2.boxFilter(small_reference, -1, ksize, borderType=cv2.BORDER_REFLECT)
-    low_test = cv2.boxFilter(small_test, -1, ksize, borderType=cv2.BORDER_REFLECT)
-    gain = np.clip((low_reference + 16) / np.maximum(low_test + 16, 1), 0.6, 1.7).astype(np.float32)
-    if float(np.ptp(gain)) < 0.12:  # what a defect alone does to the local mean
-        return test
-    field = cv2.resize(gain, test.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    evened: Grey = np.clip(test * field, 0, 255).astype(np.uint8)
-    return evened
+def _slow_gain(reference: NDArray[np.float32], test: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The gain, slowly varying over the picture, that brings the test image to the reference's local mean."""
+    ksize = (max(3, test.shape[1] // 4 | 1), max(3, test.shape[0] // 4 | 1))
+    low_reference = cv2.boxFilter(reference, -1, ksize, borderType=cv2.BORDER_REFLECT)
+    low_test = cv2.boxFilter(test, -1, ksize, borderType=cv2.BORDER_REFLECT)
+    # a weight of 4 levels keeps black areas, where a gain can't be seen, at their surroundings' gain
+    return np.asarray(np.clip((low_reference + 4) / np.maximum(low_test + 4, 1), 0.5, 2.0), np.float32)
 
 
 def match_sharpness(reference: Grey, test: Grey) -> tuple[Grey, Grey]:
