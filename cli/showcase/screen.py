@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -9,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from cli.showcase.tally import DeadLetterSeen, LabelSeen, MatchSeen, Tally
+from cli.showcase.tally import UNSURE, DeadLetterSeen, LabelSeen, MatchSeen, Tally
 
 COLOURS: Final = (
     "bright_red",
@@ -122,7 +123,7 @@ def _states(view: View) -> list[Text]:
 
 def _bar(share: float, colour: str) -> Text:
     full = round(share * BAR_CELLS)
-    return Text.assemble(("█" * full, colour), ("░" * (BAR_CELLS - full), "grey35"))
+    return Text.assemble(("━" * full, colour), ("━" * (BAR_CELLS - full), "grey23"))
 
 
 def _panel(content: RenderableType, title: str, rows: int) -> Panel:
@@ -142,7 +143,7 @@ def _labels(view: View, rows: int) -> Panel:
     for seen in list(view.tally.labels)[: -rows - 1 : -1]:
         colour = view.colour(seen.label)
         table.add_row(
-            Text(seen.label or "(unsure)", colour),
+            Text(seen.label or UNSURE, colour),
             _bar(seen.probability, colour),
             f"{seen.probability:.0%}",
             Text(_line(seen.text), "dim" if seen.label in (None, "off topic") else ""),
@@ -170,7 +171,7 @@ def _matches(view: View, rows: int) -> Panel:
 
 
 def _places(seen: MatchSeen) -> str:
-    against = f"against {seen.compared_with}" if seen.compared_with else ""
+    against = f"against {Path(seen.compared_with).stem}" if seen.compared_with else ""
     if not seen.regions or seen.largest is None:
         return against
     x1, y1, x2, y2 = seen.largest
@@ -196,6 +197,7 @@ def _foot(view: View, now: float) -> RenderableType:
     for label in view.labels:
         shares.append(f"{label} ", view.colour(label))
         shares.append(f"{tally.label_counts[label]}   ")
+    shares.append(f"{UNSURE} {tally.label_counts[UNSURE]}", "grey62")
     return Panel(Group(shares, Text(numbers(tally, now), no_wrap=True)), border_style="grey50")
 
 
@@ -218,7 +220,7 @@ def numbers(tally: Tally, now: float) -> str:
 def plain(seen: object) -> str | None:
     """Say in one line what was seen, for an output that is no terminal."""
     if isinstance(seen, LabelSeen):
-        return f"label   {seen.label or '(unsure)':<13} {seen.probability:4.0%}  {_line(seen.text)}"
+        return f"label   {seen.label or UNSURE:<13} {seen.probability:4.0%}  {_line(seen.text)}"
     if isinstance(seen, MatchSeen):
         return f"match   {seen.verdict:<13} {seen.score:4.2f}  {seen.id} {_places(seen)}"
     if isinstance(seen, DeadLetterSeen):

@@ -18,6 +18,9 @@ Position = tuple[str, int, int]
 RATE_WINDOW_S: Final = 5.0
 """Answers per second are counted over this long."""
 
+UNSURE: Final = "(unsure)"
+"""What stands for a label where the worker abstained."""
+
 KEPT: Final = 60
 """Newest items kept for the screen, of each kind."""
 
@@ -175,7 +178,7 @@ class Tally:
             label = LabelSeen(
                 result["id"], result["label"], best, self.about.get(result["id"], ""), latency_s
             )
-            self.label_counts[result["label"] or "—"] += 1
+            self.label_counts[result["label"] or UNSURE] += 1
             if not result["id"].startswith(BURST):  # too fast to be read
                 self.labels.append(label)
             return label
