@@ -52,6 +52,7 @@ class Stream:
         features: float64, shape (n, d), the rows whitened.
         places: int64, shape (n, k), each row's nearest other rows.
         weights: float32, shape (n, k), how much each counts.
+        closest: int64, shape (n, 3), the nearest three of them.
     """
 
     rows: Embeddings
@@ -60,6 +61,7 @@ class Stream:
     features: Matrix
     places: NDArray[np.int64]
     weights: NDArray[np.float32]
+    closest: NDArray[np.int64]
 
     @classmethod
     def prepare(cls, unlabelled: Embeddings, examples: Embeddings) -> "Stream":
@@ -67,7 +69,9 @@ class Stream:
         rows = np.ascontiguousarray(np.concatenate([unlabelled, examples]), dtype=np.float32)
         whitening = Whitening.fit(rows, SHRINKAGE)
         places, weights = nearest(rows, rows, NEIGHBOURS, same=True)
-        return cls(rows, len(examples), whitening, whitening.apply(rows), places, weights)
+        order = np.argsort(-weights, axis=1, kind="stable")[:, :3]
+        closest = np.take_along_axis(places, order, axis=1)
+        return cls(rows, len(examples), whitening, whitening.apply(rows), places, weights, closest)
 
 
 @dataclass(frozen=True)

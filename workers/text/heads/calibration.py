@@ -12,22 +12,29 @@ TEMPERATURES: Final = np.geomspace(0.05, 4.0, 45)
 """Factors on scores that are tried; below 1 softens."""
 
 
-def log_loss(scores: Matrix, labels: NDArray[np.int64], weights: NDArray[np.float64] | None = None) -> float:
-    """Average −log of the probability of the true label, in nats."""
+HOLD: Final = 2.0
+"""How strongly a temperature from examples is held to the one expected: 1 / 0.7² in log units, as nats."""
+
+
+def log_losses(scores: Matrix, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Compute −log of the probability of each true label, in nats; float64, shape (n,)."""
     top = scores.max(axis=1)
     total = top + np.log(np.exp(scores - top[:, None]).sum(axis=1))
-    losses = total - scores[np.arange(len(labels)), labels]
-    return float(np.average(losses, weights=weights))
+    return np.asarray(total - scores[np.arange(len(labels)), labels], dtype=np.float64)
 
 
-def fit_temperature(scores: Matrix, labels: NDArray[np.int64]) -> float:
+def fit_temperature(scores: Matrix, labels: NDArray[np.int64], expected: float | None = None) -> float:
     """Choose the factor on scores with the least log-loss (Guo et al., 2017).
 
     Args:
         scores: of examples, each scored by a head fitted without it, shape (n, L).
         labels: shape (n,).
+        expected: a factor to hold on to while examples are few; none where left out.
     """
-    return float(TEMPERATURES[int(np.argmin([log_loss(t * scores, labels) for t in TEMPERATURES]))])
+    losses = np.array([log_losses(factor * scores, labels).sum() for factor in TEMPERATURES])
+    if expected is not None:
+        losses += 0.5 * HOLD * np.log(TEMPERATURES / expected) ** 2
+    return float(TEMPERATURES[int(np.argmin(losses))])
 
 
 def match_confidence(scores: Matrix, accuracy: float) -> float:

@@ -10,7 +10,7 @@ from workers.text.heads.whitening import Matrix
 MAX_STEPS = 100
 """Steps of L-BFGS; the problem is convex and small."""
 
-BIAS_PENALTY = 0.1
+BIAS_PENALTY = 2.0
 """How strongly biases are held, per squared unit."""
 
 

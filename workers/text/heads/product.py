@@ -8,23 +8,36 @@ from numpy.typing import NDArray
 
 from workers.text.heads.adaptation import Adaptation, Stream, adapt
 from workers.text.heads.base import Embeddings, Examples, LabelSpace
+from workers.text.heads.calibration import fit_temperature, log_losses, match_confidence
 from workers.text.heads.logistic import fit_towards
 from workers.text.heads.mixture import LinearScores, softmax
-from workers.text.heads.neighbours import MOST_REFERENCES, NeighbourVote
+from workers.text.heads.neighbours import FLOOR, MOST_REFERENCES, NeighbourVote, purity
 from workers.text.heads.phrases import NAME_WEIGHT, SHARPNESS, filter_probability, of_labels, prototypes
 from workers.text.heads.whitening import Matrix, Whitening
 
 PENALTY: Final = 0.3
 """How strongly the linear head is held to what the phrases say (`logistic`)."""
 
+KEPT_PULLS: Final = (1.0, 0.5, 0.0)
+"""Shares of the labels' attraction for everything that are compared; 1 is plain zero-shot, 0 is centred."""
+
+SURE_PULL: Final = 2.0
+"""Nats by which examples must be likelier before less than all of the attraction is kept."""
+
 MOST_UNLABELLED: Final = 4_000
 """Unlabelled posts used; of more, evenly spaced ones."""
 
 FEWEST_TO_VALIDATE: Final = 12
-"""Examples from which on cross-validation says anything."""
+"""Examples from which on cross-validation says anything about the temperature."""
+
+FEWEST_TO_BLEND: Final = 100
+"""Examples from which on it says anything about the blend."""
 
 FOLDS: Final = 4
 """Of cross-validation."""
+
+SURE_GAIN: Final = 2.0
+"""Standard errors by which a blend must beat the adapted scores: a few examples say little about it."""
 
 BLENDS: Final = (1.0, 0.5, 0.0)
 """Weights of the adapted scores against the linear head's that are compared."""
@@ -37,7 +50,7 @@ class Fitted:
     Attributes:
         linear: the linear head, on embeddings.
         whitening: of the stream; None where nothing was adapted.
-        mixture: the adapted discriminants, on whitened embeddings.
+        adaptation: to the stream, on whitened embeddings; None where nothing was adapted.
         vote: the neighbours' vote; None where there is none.
         blend: weight of the adapted scores, in [0, 1]; the rest is the linear head's.
         temperature: factor on the scores.
@@ -45,16 +58,16 @@ class Fitted:
 
     linear: LinearScores
     whitening: Whitening | None = None
-    mixture: LinearScores | None = None
+    adaptation: Adaptation | None = None
     vote: NeighbourVote | None = None
     blend: float = 0.0
     temperature: float = 1.0
 
     def adapted(self, embeddings: Embeddings) -> Matrix:
         """Score by the mixture and the neighbours; log-probabilities up to a shift in each row."""
-        if self.whitening is None or self.mixture is None:
+        if self.whitening is None or self.adaptation is None:
             return log_softmax(self.linear.score(embeddings.astype(np.float64)))
-        scores = log_softmax(self.mixture.score(self.whitening.apply(embeddings)))
+        scores = log_softmax(self.adaptation.scores.score(self.whitening.apply(embeddings)))
         return scores if self.vote is None else scores + self.vote.score(embeddings)
 
     def score(self, embeddings: Embeddings) -> Matrix:
@@ -65,6 +78,19 @@ class Fitted:
         if self.blend < 1.0:
             scores += (1.0 - self.blend) * log_softmax(self.linear.score(embeddings.astype(np.float64)))
         return self.temperature * scores
+
+    def matched(self, stream: Stream) -> "Fitted":
+        """Set the temperature at which the stream's posts are labelled as surely as close posts agree."""
+        linear = log_softmax(self.linear.score(stream.rows.astype(np.float64)))
+        scores = linear
+        if self.adaptation is not None and self.blend > 0.0:
+            scores = log_softmax(self.adaptation.scores.score(stream.features))
+            if self.vote is not None:
+                vote = np.einsum("mk,mkl->ml", stream.weights, self.adaptation.posteriors[stream.places])
+                scores = scores + np.log(vote + FLOOR)
+            scores = self.blend * scores + (1.0 - self.blend) * linear
+        agreement = purity(scores.argmax(axis=1), stream.closest)
+        return replace(self, temperature=match_confidence(scores, agreement))
 
 
 def log_softmax(scores: Matrix) -> Matrix:
@@ -112,8 +138,8 @@ class ProductHead:
         if len(unlabelled) + len(known.labels) > 2 * count:
             stream = Stream.prepare(unlabelled, known.embeddings)
         fitted = self._fit_parts(prior, known, np.ones(len(known.labels), bool), stream)
-        blend = 1.0 if self.adaptation is not None and self.adaptation.trusted else 0.0
-        self._fitted = replace(fitted, blend=blend)
+        self.adaptation = fitted.adaptation
+        self._fitted = self._weighed(fitted, prior, known, stream)
 
     def predict_proba(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """Probabilities, float32, shape (m, L); rows sum to 1, but for a lone label: it holds or not."""
@@ -136,12 +162,30 @@ class ProductHead:
         clamped = np.zeros(len(start), bool)
         clamped[len(start) - stream.examples :] = used
         start[clamped] = np.eye(len(prior.bias))[labels]
-        self.adaptation = adapt(stream, start, clamped)
+        adaptation = adapt(stream, start, clamped)
         vote = None
         if self._neighbours:
             chosen = np.unique(np.linspace(0, len(start) - 1, MOST_REFERENCES).astype(np.int64))
-            vote = NeighbourVote(stream.rows[chosen], self.adaptation.posteriors[chosen])
-        return Fitted(linear, stream.whitening, self.adaptation.scores, vote, 1.0)
+            vote = NeighbourVote(stream.rows[chosen], adaptation.posteriors[chosen])
+        return Fitted(linear, stream.whitening, adaptation, vote, 1.0)
+
+    def _weighed(self, fitted: Fitted, prior: LinearScores, known: Examples, stream: Stream | None) -> Fitted:
+        """Choose the blend and the temperature; cross-validated where there are examples enough."""
+        adaptation = fitted.adaptation
+        if stream is None or adaptation is None:
+            return fitted
+        blend = 1.0 if adaptation.trusted else 0.0
+        fewest = np.bincount(known.labels, minlength=len(prior.bias))
+        if len(known.labels) < FEWEST_TO_VALIDATE or (fewest > 1).sum() < 2:
+            return replace(fitted, blend=blend).matched(stream)
+        scores = np.empty((len(BLENDS), len(known.labels), len(prior.bias)))
+        for fold in split_folds(known.labels):
+            without = self._fit_parts(prior, known, ~fold, stream)
+            for i, weight in enumerate(BLENDS):
+                scores[i, fold] = replace(without, blend=weight).score(known.embeddings[fold])
+        chosen = choose_blend(scores, known.labels)
+        fitted = replace(fitted, blend=BLENDS[chosen]).matched(stream)
+        return replace(fitted, temperature=fit_temperature(scores[chosen], known.labels, fitted.temperature))
 
 
 def fit_linear(
@@ -150,22 +194,54 @@ def fit_linear(
     labels: NDArray[np.int64],
     centre: NDArray[np.float64] | None,
 ) -> LinearScores:
-    """Fit the linear head on embeddings, centred so that the bias doesn't have to undo the mean.
+    """Fit the linear head on embeddings, pulled towards what the phrases say.
 
-    Labels count alike, however many examples each has, and labels without an example stay as they were.
+    Some labels attract everything, which a bias of −(weights · centre) undoes; but where labels are given
+    unevenly that attraction can be right. The examples say how much of it to keep. Labels count alike,
+    however many examples each has, and a label without an example stays as it was.
     """
-    if not len(rows) or centre is None:
-        return prior
     counts = np.bincount(labels, minlength=len(prior.bias))
     seen = np.flatnonzero(counts)
-    if len(seen) < 2:
+    if centre is None or len(seen) < 2:
         return prior
     weights = np.clip(len(labels) / len(seen) / np.maximum(counts, 1), 0.2, 5.0)[labels]
-    shifted = LinearScores(prior.weights[seen], prior.bias[seen])
-    found = fit_towards(
-        (rows - centre).astype(np.float64), np.searchsorted(seen, labels), shifted, PENALTY, weights
-    )
-    all_weights, bias = prior.weights.copy(), prior.bias - prior.weights @ centre
+    places = np.searchsorted(seen, labels)
+    centred = (rows - centre).astype(np.float64)
+    pull = prior.weights @ centre
+    pull -= pull.mean()
+    starts = [LinearScores(prior.weights[seen], (prior.bias + kept * pull)[seen]) for kept in KEPT_PULLS]
+    losses = [float(weights @ log_losses(start.score(centred), places)) for start in starts]
+    best = int(np.argmin(losses)) if losses[0] - min(losses) > SURE_PULL else 0
+    found = fit_towards(centred, places, starts[best], PENALTY, weights)
+    all_weights = prior.weights.copy()
     all_weights[seen] = found.weights
-    bias[seen] = found.bias - found.weights @ centre
-    return LinearScores(all_weights, bias)
+    bias = prior.bias + KEPT_PULLS[best] * pull
+    bias[seen] = found.bias
+    return LinearScores(all_weights, bias - all_weights @ centre)
+
+
+def split_folds(labels: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
+    """Split examples into folds with the labels evenly among them.
+
+    Returns:
+        A mask of held-out examples for each fold, shape (n,).
+    """
+    order = np.argsort(labels, kind="stable")
+    folds = np.empty(len(labels), np.int64)
+    folds[order] = np.arange(len(labels)) % FOLDS
+    return [folds == fold for fold in range(FOLDS)]
+
+
+def choose_blend(scores: Matrix, labels: NDArray[np.int64]) -> int:
+    """Choose a blend by log-loss; the first, unless another is better by SURE_GAIN standard errors.
+
+    Args:
+        scores: of examples, each scored without itself, shape (blends, n, L).
+        labels: shape (n,).
+    """
+    if len(labels) < FEWEST_TO_BLEND:
+        return 0
+    losses = [log_losses(fit_temperature(each, labels) * each, labels) for each in scores]
+    best = int(np.argmin([loss.mean() for loss in losses]))
+    gain = losses[0] - losses[best]
+    return best if gain.mean() > SURE_GAIN * gain.std() / np.sqrt(len(labels)) else 0
