@@ -151,7 +151,7 @@ def test_a_zone_may_have_a_tolerance_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("zone", ["1,2,3", "a,b,c,d", "9,9,1,1", "nonsense"])
-@pytest.mark.parametrize("key", ["ignore", "tolerance"])
+@pytest.mark.parametrize("key", ["ignore", "tolerance", "defects"])
 def test_an_unreadable_zone_is_refused(key: str, zone: str) -> None:
     """A misspelt zone is noticed when the reference is enrolled."""
     with pytest.raises(MessageError):
@@ -180,3 +180,32 @@ def test_what_cannot_be_compared_is_an_error_in_its_place() -> None:
 def test_tiny_and_blank_images_are_answered(size: tuple[int, int]) -> None:
     """One pixel, one row, nothing to align on."""
     assert compare(np.full(size, 200, np.uint8), np.full(size, 200, np.uint8)).verdict == "ok"
+
+
+def test_kinds_are_learnt_from_labelled_boxes() -> None:
+    """Photographs with named boxes teach the kinds; without them, or with them removed, there is no kind."""
+    reference = np.full((300, 400), 255, np.uint8)
+    for row in range(40, 280, 40):
+        reference[row : row + 12, 10:390] = 0
+    teach, check = reference.copy(), reference.copy()
+    boxes = []
+    for index, column in enumerate((60, 120, 180, 240)):
+        row = 40 + 40 * index
+        teach[row : row + 12, column : column + 10 + index] = 255  # the track is broken
+        boxes.append(f"{column - 10},{row - 10},{column + 22},{row + 22}=open")
+        teach[row + 12 : row + 40, column + 50 : column + 58 + index] = 0  # two tracks are joined
+        boxes.append(f"{column + 40},{row + 4},{column + 70},{row + 48}=short")
+    check[80:92, 300:312] = 255
+    check[132:160, 100:110] = 0
+    mode = CompareMode(ImageSettings(mode="compare"))
+    example = Reference(id="e", metadata={"of": "r", "defects": "; ".join(boxes)})
+    mode.enrol([(Reference(id="r"), decoded(reference)), (example, decoded(teach))])
+
+    def kinds() -> list[str | None]:
+        (finding,) = mode.match([(ImageMessage(id="t", reference="r"), decoded(check))])
+        assert isinstance(finding, Finding)
+        return [region.kind for region in sorted(finding.regions, key=lambda region: region.box[1])]
+
+    assert kinds() == ["open", "short"]
+    mode.remove(["e"])
+    assert kinds() == [None, None]

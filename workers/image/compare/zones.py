@@ -1,9 +1,13 @@
-"""Zones of a reference with rules of their own: what to ignore, and where edges may wander further.
+"""Boxes in a reference's metadata: what to ignore, where edges may wander further, and labelled flaws.
 
-Both are text in the reference's metadata, in pixels of the reference's original image:
+All are text, in pixels of the original image:
 
     ignore:    "x1,y1,x2,y2; x1,y1,x2,y2"
-    tolerance: "x1,y1,x2,y2=3; x1,y1,x2,y2=0"      edge tolerance in pixels inside the box
+    tolerance: "x1,y1,x2,y2=3; x1,y1,x2,y2=0"           edge tolerance in pixels inside the box
+    defects:   "x1,y1,x2,y2=open; x1,y1,x2,y2=short"    with `of`, the id of its reference
+
+A reference with `defects` is no reference to compare with but a photograph whose flaws are boxed and named; the
+kinds of flaws are learnt from it.
 """
 
 from dataclasses import dataclass
@@ -58,6 +62,33 @@ def zones_of(reference: Reference, shape: tuple[int, int], scale: float) -> Zone
             raise _unreadable(entry, reference.id)
         tolerances.append((_scaled(_box(corners, reference.id), scale, shape), tolerance))
     return Zones(ignored, tuple(tolerances))
+
+
+@dataclass(frozen=True)
+class LabelledBox:
+    """A flaw boxed and named by a person, in decoded pixels."""
+
+    box: tuple[float, float, float, float]
+    kind: str
+
+
+def labelled_boxes(reference: Reference, scale: float) -> tuple[LabelledBox, ...] | None:
+    """The labelled flaws in `defects`, or None where the reference carries none.
+
+    Raises:
+        MessageError: an entry that can't be read.
+    """
+    text = (reference.metadata or {}).get("defects")
+    if text is None:
+        return None
+    boxes = []
+    for entry in _entries(text, reference.id):
+        corners, _, kind = entry.partition("=")
+        if not kind.strip():
+            raise _unreadable(entry, reference.id)
+        x1, y1, x2, y2 = (value / scale for value in _box(corners, reference.id))
+        boxes.append(LabelledBox((x1, y1, x2, y2), kind.strip()))
+    return tuple(boxes)
 
 
 def _entries(text: object, reference_id: str) -> list[str]:

@@ -14,8 +14,9 @@ from workers.errors import MessageError, PipelineError
 from workers.image.compare.align import Aligner, Transform
 from workers.image.compare.difference import Box, contrast_of, excess, extremes
 from workers.image.compare.flaws import Flaw, FlawFinder
+from workers.image.compare.kinds import KindClassifier
 from workers.image.compare.light import match_light, match_sharpness
-from workers.image.compare.zones import Zones, zones_of
+from workers.image.compare.zones import LabelledBox, Zones, labelled_boxes, zones_of
 from workers.image.modes.base import DecodedImage, Finding
 
 DEFAULT_THRESHOLD: Final = 0.2
@@ -33,13 +34,22 @@ class _Enrolled:
     zones: Zones
 
 
+@dataclass(frozen=True)
+class _Labelled:
+    """A test image whose flaws a person has boxed and named."""
+
+    of: str
+    grey: NDArray[np.uint8]
+    boxes: tuple[LabelledBox, ...]
+
+
 class CompareMode:
     """Compares each image with the reference it names.
 
     The test image is aligned (translation, rotation, scale), brought to the reference's light and sharpness,
     and differenced with a tolerance for the jitter of edges. The image's score is its highest region's score,
     in [0, 1): see `flaws.FlawFinder`. A reference's metadata may name zones to ignore or with a tolerance of
-    their own: see `zones`.
+    their own, or make it a labelled example from which kinds of flaws are learnt: see `zones`.
 
     Args:
         settings: `threshold` is the score from which a region is reported and the verdict is `defect`.
@@ -67,11 +77,20 @@ class CompareMode:
         self._floor = floor
         self._join_px = join_px
         self._references: dict[str, _Enrolled] = {}
+        self._labelled: dict[str, _Labelled] = {}
+        self._kinds = KindClassifier()
+        self._kinds_stale = False
 
     def enrol(self, references: Sequence[tuple[Reference, DecodedImage]]) -> None:
         """Add or replace references by id; in force from the next `match` on."""
         for reference, image in references:
             grey = _grey(image)
+            boxes = labelled_boxes(reference, image.scale)
+            self._forget(reference.id)
+            if boxes is not None:
+                of = str((reference.metadata or {}).get("of", ""))
+                self._labelled[reference.id] = _Labelled(of, grey, boxes)
+                continue
             self._references[reference.id] = _Enrolled(
                 reference.id,
                 grey,
@@ -79,15 +98,38 @@ class CompareMode:
                 contrast_of(grey),
                 zones_of(reference, (int(grey.shape[0]), int(grey.shape[1])), image.scale),
             )
+        self._kinds_stale = bool(self._labelled) or self._kinds.fitted
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take references out; unknown ids are passed over."""
         for reference_id in ids:
-            self._references.pop(reference_id, None)
+            self._forget(reference_id)
+        self._kinds_stale = bool(self._labelled) or self._kinds.fitted
+
+    def _forget(self, reference_id: str) -> None:
+        self._references.pop(reference_id, None)
+        self._labelled.pop(reference_id, None)
 
     def match(self, batch: Sequence[tuple[ImageMessage, DecodedImage]]) -> Sequence[Finding | PipelineError]:
         """Judge images; same length and order as the input."""
+        if self._kinds_stale:
+            self._learn_kinds()
+            self._kinds_stale = False
         return [self._judge(message, image) for message, image in batch]
+
+    def _learn_kinds(self) -> None:
+        """Fit the kinds to the labelled boxes whose reference is enrolled."""
+        examples = []
+        for labelled in self._labelled.values():
+            enrolled = self._references.get(labelled.of)
+            if enrolled is None:
+                continue
+            matrix = enrolled.aligner.align(labelled.grey).matrix
+            lit = aligned_to(enrolled.grey, labelled.grey, matrix)
+            examples += [
+                (*crop_pair(enrolled.grey, lit, matrix, one.box), one.kind) for one in labelled.boxes
+            ]
+        self._kinds.fit(examples)
 
     def _judge(self, message: ImageMessage, image: DecodedImage) -> Finding | PipelineError:
         if not self._references:
@@ -101,28 +143,32 @@ class CompareMode:
                     f"reference {message.reference!r} is not enrolled", reason="unknown_reference"
                 )
             enrolled = known
-        flaws, matrix = self._compare(enrolled, _grey(image))
-        regions = tuple(
-            Region(box=_to_original(flaw.box, matrix, self._margin_px, image), score=flaw.score)
-            for flaw in flaws
-            if flaw.score >= self._threshold
-        )
+        test = _grey(image)
+        matrix = enrolled.aligner.align(test).matrix
+        size = enrolled.grey.shape[::-1]
+        valid = _seen(matrix, size, test.shape, self._tolerance_px + 1)
+        lit = aligned_to(enrolled.grey, test, matrix, valid)
+        flaws = self._flaws(enrolled, lit, valid)
+        regions = []
+        for flaw in flaws:
+            if flaw.score >= self._threshold:
+                box = _to_original(flaw.box, matrix, self._margin_px, image)
+                around = tuple(value / image.scale for value in box)
+                kind = self._kinds.predict(*crop_pair(enrolled.grey, lit, matrix, around))
+                regions.append(Region(box=box, score=flaw.score, kind=kind.name if kind else None))
         score = flaws[0].score if flaws else 0.0
         return Finding(
             verdict="defect" if score >= self._threshold else "ok",
             score=score,
             threshold=self._threshold,
-            regions=regions,
+            regions=tuple(regions),
             compared_with=enrolled.id,
         )
 
-    def _compare(self, enrolled: _Enrolled, test: NDArray[np.uint8]) -> tuple[list[Flaw], Transform]:
-        matrix = enrolled.aligner.align(test).matrix
-        size = enrolled.grey.shape[::-1]
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        aligned = cv2.warpAffine(test, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        valid = _seen(matrix, size, test.shape, self._tolerance_px + 1)
-        lit = match_light(enrolled.grey, aligned, valid)
+    def _flaws(
+        self, enrolled: _Enrolled, lit: NDArray[np.uint8], valid: NDArray[np.bool_] | None
+    ) -> list[Flaw]:
+        """Flaws of an aligned image in the reference's light, highest score first."""
         reference, lit = match_sharpness(enrolled.grey, lit)
         ours, theirs = extremes(reference, self._tolerance_px), extremes(lit, self._tolerance_px)
         brighter, darker = excess(ours, theirs)
@@ -133,12 +179,40 @@ class CompareMode:
         if enrolled.zones.ignored is not None:
             valid = ~enrolled.zones.ignored if valid is None else valid & ~enrolled.zones.ignored
         finder = FlawFinder(enrolled.contrast, self._floor, self._join_px, self._margin_px)
-        return finder.find(ours, theirs, brighter, darker, valid), matrix
+        return finder.find(ours, theirs, brighter, darker, valid)
 
 
 def _grey(image: DecodedImage) -> NDArray[np.uint8]:
     grey: NDArray[np.uint8] = cv2.cvtColor(image.pixels, cv2.COLOR_RGB2GRAY)
     return grey
+
+
+def aligned_to(
+    reference: NDArray[np.uint8],
+    test: NDArray[np.uint8],
+    matrix: Transform,
+    valid: NDArray[np.bool_] | None = None,
+) -> NDArray[np.uint8]:
+    """The test image as the reference would show it, in the reference's light, shape of the reference."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    aligned = cv2.warpAffine(
+        test, matrix, reference.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
+    return match_light(reference, aligned, valid)
+
+
+def crop_pair(
+    reference: NDArray[np.uint8], aligned: NDArray[np.uint8], matrix: Transform, box: tuple[float, ...]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Crops of both pictures about a box of the test image, in the test image's pixels."""
+    back = cv2.invertAffineTransform(matrix)
+    x1, y1, x2, y2 = box
+    x, y = back @ np.array([[x1, x2, x1, x2], [y1, y1, y2, y2], [1, 1, 1, 1]], np.float64)
+    height, width = reference.shape
+    left, top = min(max(0, int(x.min())), width - 1), min(max(0, int(y.min())), height - 1)
+    right, bottom = max(left + 1, int(np.ceil(x.max()))), max(top + 1, int(np.ceil(y.max())))
+    part = (slice(top, bottom), slice(left, right))
+    return reference[part], aligned[part]
 
 
 def _seen(
