@@ -1,5 +1,6 @@
 """The topics: their names, what each is for, and how they are created and checked."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -15,6 +16,8 @@ HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 KEEP: Final = -1
 """Kafka's word for no retention limit."""
+
+VISIBLE_TIMEOUT_S: Final = 30.0
 
 ALREADY_EXISTS: Final = 36
 """Kafka's error code TOPIC_ALREADY_EXISTS."""
@@ -180,11 +183,13 @@ async def create_topics(kafka: KafkaSettings, topics: TopicSettings) -> tuple[st
                 for spec in wanted
             ]
         )
+        created = _created(response.topic_errors)
+        await _visible(admin, wanted)
     except KafkaError as error:
         raise TransientError(f"Kafka at {kafka.bootstrap}: {error}") from error
     finally:
         await admin.close()
-    return _created(response.topic_errors)
+    return created
 
 
 async def delete_topics(kafka: KafkaSettings, topics: TopicSettings) -> None:
@@ -216,6 +221,16 @@ async def _states(admin: Any, specs: Sequence[TopicSpec]) -> tuple[TopicState, .
     # All topics are listed: asking for a missing one by name makes some brokers create it.
     found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(None)}
     return tuple(TopicState(spec, found.get(spec.name)) for spec in specs)
+
+
+async def _visible(admin: Any, specs: Sequence[TopicSpec]) -> None:
+    """Wait until the brokers know new topics: in KRaft they learn of them a moment after the controller."""
+    try:
+        async with asyncio.timeout(VISIBLE_TIMEOUT_S):
+            while any(state.partitions is None for state in await _states(admin, specs)):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise TransientError(f"new topics were not to be seen within {VISIBLE_TIMEOUT_S:.0f} s") from None
 
 
 def _created(topic_errors: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
