@@ -12,6 +12,9 @@ class TextSettings(Section):
 
     Attributes:
         model: `sentence`, `static`, `cascade`, or a sentence-transformers name or folder.
+        sentence_model: what `static` and `cascade` are distilled from: `sentence`, or a name or folder.
+        cascade_agreement: share of posts whose label in the cascade is to be the sentence model's.
+        cascade_max_share: at most this share of posts goes on to the sentence model in the cascade.
         labels: the label-set file to start with.
         threads: threads of the model; 0 takes all cores.
         max_batch_items: a batch closes at this many posts.
@@ -21,6 +24,9 @@ class TextSettings(Section):
     """
 
     model: str = "sentence"
+    sentence_model: str = "sentence"
+    cascade_agreement: float = Field(0.98, gt=0, le=1)
+    cascade_max_share: float = Field(0.16, gt=0, le=1)
     labels: Path | None = None
     threads: int = Field(0, ge=0)
     max_batch_items: int = Field(2_000, ge=1)

@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-import numpy as np
 import xxhash
 
 from config import TextSettings
-from schemas import LabelSet, Post, TextResult
+from schemas import Candidate, Evidence, LabelSet, Post, TextResult
 from workers.errors import FatalError, PipelineError
-from workers.text.heads.base import Embeddings, Examples, Head, LabelSpace, PhraseKind
-from workers.text.heads.registry import create_head
+from workers.text.cascade_lane import CascadeLane
+from workers.text.duplicates import Remembered, fingerprint
+from workers.text.evidence import NearestText, words_that_counted
 from workers.text.label_set import load_label_set
-from workers.text.models import SentenceEncoder
+from workers.text.lane import Lane, Prediction, SentenceLane, read_knowledge
 from workers.text.results import rank, text_result
+from workers.text.static_lane import StaticLane
 
 _CHARS_PER_TOKEN: Final = 4
 """Characters a token, about, in English word pieces; only for estimating work."""
@@ -29,11 +30,25 @@ class PreparedPost:
 
     Attributes:
         id: the post's.
-        tokens: token ids, at most the model's longest window.
+        text: the post's.
+        tokens: token ids, as the lane reads them.
+        said: the fingerprint of what it says.
     """
 
     id: str
+    text: str
     tokens: list[int]
+    said: int
+
+
+class _Answer(NamedTuple):
+    """All of a result but whose it is."""
+
+    label: str | None
+    candidates: tuple[Candidate, ...]
+    margin: float
+    labels: tuple[str, ...] | None
+    evidence: Evidence | None
 
 
 class TextWorker:
@@ -57,18 +72,18 @@ class TextWorker:
         unlabelled: Sequence[str] = (),
     ) -> None:
         self.label_set = label_set
-        self._names = tuple(label.name for label in label_set.labels)
-        self._examples = _all_examples(label_set, examples)
-        self._unlabelled = tuple(unlabelled)
-        self._encoder = SentenceEncoder(settings.model, threads=settings.threads)
-        self._head: Head = create_head()
+        self._explain = settings.explain
+        self._knowledge = read_knowledge(label_set, examples, unlabelled)
+        self._threshold = _threshold(label_set)
+        self._lane = _create_lane(settings)
         self._version = _version(label_set, examples, unlabelled)
-        self._max_cost = 256
+        self._nearest: NearestText | None = None
+        self._remembered: Remembered[_Answer] = Remembered()
 
     @property
     def model(self) -> str:
-        """The encoder's name."""
-        return self._encoder.name
+        """The lane's name."""
+        return self._lane.name
 
     @property
     def version(self) -> str:
@@ -76,80 +91,101 @@ class TextWorker:
         return self._version
 
     def load(self) -> None:
-        """Load the model, embed the labels and fit the head.
+        """Load the model, embed the labels and fit to them.
 
         Raises:
             FatalError: reason model_load or configuration.
         """
-        self._encoder.load()
-        self._max_cost = self._encoder.max_tokens
-        self._head.fit(self._label_space(), self._embedded_examples(), self._encoder.encode(self._unlabelled))
+        self._lane.load()
+        fitted = self._lane.fit(self._knowledge)
+        if self._explain or not isinstance(
+            self._lane, StaticLane
+        ):  # there it would cost a quarter of the time
+            self._nearest = NearestText(self._knowledge, fitted)
         self.run(self.prepare([Post(id="warm", text="warm up")]))
+        self._remembered.clear()
 
     def cost(self, message: Post) -> int:
         """Estimated tokens."""
-        return min(2 + len(message.text) // _CHARS_PER_TOKEN, self._max_cost)
+        return min(2 + len(message.text) // _CHARS_PER_TOKEN, 8 * self._lane.max_tokens)
 
     def prepare(self, batch: Sequence[Post]) -> Sequence[PreparedPost | PipelineError]:
         """Tokenise."""
-        tokens = self._encoder.tokenise([post.text for post in batch])
-        return [PreparedPost(post.id, ids) for post, ids in zip(batch, tokens, strict=True)]
+        texts = [post.text for post in batch]
+        said = map(fingerprint, texts)
+        tokens = self._lane.tokenise(texts)
+        return [
+            PreparedPost(post.id, post.text, ids, key)
+            for post, ids, key in zip(batch, tokens, said, strict=True)
+        ]
 
     def run(self, prepared: Sequence[PreparedPost | PipelineError]) -> Sequence[TextResult | PipelineError]:
-        """Embed and label."""
-        good = [item for item in prepared if isinstance(item, PreparedPost)]
-        results = iter(self._label(good, self._encoder.encode_tokens([item.tokens for item in good])))
-        return [next(results) if isinstance(item, PreparedPost) else item for item in prepared]
+        """Label; posts that say the same share one inference, within the batch and with former ones."""
+        new: dict[int, PreparedPost] = {}
+        for item in prepared:
+            if (
+                isinstance(item, PreparedPost)
+                and item.said not in new
+                and not self._remembered.find(item.said)
+            ):
+                new[item.said] = item
+        for item, answer in zip(new.values(), self._answer(list(new.values())), strict=True):
+            self._remembered.keep(item.said, item.id, answer)
+        return [self._result(item) if isinstance(item, PreparedPost) else item for item in prepared]
 
-    def _label(self, posts: Sequence[PreparedPost], embeddings: Embeddings) -> list[TextResult]:
-        if not posts:
-            return []
-        ranked, margins = rank(self._names, self._head.predict_proba(embeddings))
-        many = self.label_set.multi_label
-        threshold = _threshold(self.label_set)
-        made = []
-        for post, candidates, margin in zip(posts, ranked, margins, strict=True):
-            best = candidates[0]
-            holds = tuple(c.label for c in candidates if c.probability >= threshold) if many else None
-            made.append(
-                text_result(
-                    post.id,
-                    best.label if best.probability >= threshold else None,
-                    candidates,
-                    model=self._encoder.name,
-                    label_set=self.label_set.name,
-                    version=self._version,
-                    margin=margin,
-                    labels=holds,
-                )
-            )
-        return made
-
-    def _label_space(self) -> LabelSpace:
-        phrases: list[str] = []
-        owners: list[int] = []
-        kinds: list[PhraseKind] = []
-        for index, label in enumerate(self.label_set.labels):
-            own: list[tuple[str, PhraseKind]] = [(label.name.replace("_", " "), "name")]
-            if label.description:
-                own.append((label.description, "description"))
-            own += [(phrase, "phrasing") for phrase in label.phrasings]
-            for phrase, kind in own:
-                phrases.append(phrase)
-                owners.append(index)
-                kinds.append(kind)
-        return LabelSpace(
-            names=self._names,
-            phrases=tuple(phrases),
-            phrase_labels=np.array(owners, np.int64),
-            phrase_kinds=tuple(kinds),
-            phrase_embeddings=self._encoder.encode(phrases),
+    def _result(self, post: PreparedPost) -> TextResult:
+        found = self._remembered.find(post.said)
+        if found is None:  # pushed out by a batch larger than the memory
+            self._remembered.keep(post.said, post.id, self._answer([post])[0])
+            return self._result(post)
+        first, answer = found
+        return text_result(
+            post.id,
+            answer.label,
+            answer.candidates,
+            model=self._lane.name,
+            label_set=self.label_set.name,
+            version=self._version,
+            margin=answer.margin,
+            labels=answer.labels,
+            evidence=answer.evidence,
+            duplicate_of=None if first == post.id else first,
         )
 
-    def _embedded_examples(self) -> Examples:
-        texts = [text for text, _ in self._examples]
-        labels = np.array([label for _, label in self._examples], np.int64)
-        return Examples(self._encoder.encode(texts), labels)
+    def _answer(self, posts: Sequence[PreparedPost]) -> list[_Answer]:
+        if not posts:
+            return []
+        prediction = self._lane.predict([post.text for post in posts], [post.tokens for post in posts])
+        ranked, margins = rank(self._knowledge.names, prediction.probabilities)
+        evidence: Sequence[Evidence | None] = [None] * len(posts)
+        if self._nearest is not None:
+            evidence = self._nearest.find(prediction)
+            if self._explain:
+                evidence = [
+                    self._with_words(post, one, prediction, index)
+                    for index, (post, one) in enumerate(zip(posts, evidence, strict=True))
+                ]
+        many = self.label_set.multi_label
+        made = []
+        for candidates, margin, why in zip(ranked, margins, evidence, strict=True):
+            best = candidates[0]
+            held = tuple(c.label for c in candidates if c.probability >= self._threshold) if many else None
+            label = best.label if best.probability >= self._threshold else None
+            made.append(_Answer(label, candidates, margin, held, why))
+        return made
+
+    def _with_words(
+        self, post: PreparedPost, evidence: Evidence, prediction: Prediction, index: int
+    ) -> Evidence:
+        row = prediction.probabilities[index]
+        label = int(row.argmax())
+        words = words_that_counted(
+            post.text,
+            label,
+            float(row[label]),
+            lambda texts: self._lane.predict(texts, self._lane.tokenise(texts)).probabilities,
+        )
+        return evidence.model_copy(update={"words": words}) if words else evidence
 
 
 def create_text_worker(
@@ -168,19 +204,17 @@ def create_text_worker(
     return TextWorker(settings, label_set, examples, unlabelled)
 
 
-def _all_examples(label_set: LabelSet, more: Sequence[tuple[str, str]]) -> list[tuple[str, int]]:
-    """Examples in the set and beside it, with the labels' indices."""
-    indices = {label.name: index for index, label in enumerate(label_set.labels)}
-    found = [(text, indices[label.name]) for label in label_set.labels for text in label.examples]
-    for text, name in more:
-        if name not in indices:
-            known = ", ".join(list(indices)[:20])
-            raise FatalError(
-                f"an example has the label {name[:64]!r}, which the set does not have ({known})",
-                reason="configuration",
-            )
-        found.append((text, indices[name]))
-    return found
+def _create_lane(settings: TextSettings) -> Lane:
+    if settings.model == "static":
+        return StaticLane(settings.sentence_model, threads=settings.threads)
+    if settings.model == "cascade":
+        return CascadeLane(
+            settings.sentence_model,
+            threads=settings.threads,
+            agreement=settings.cascade_agreement,
+            max_share=settings.cascade_max_share,
+        )
+    return SentenceLane(settings.model, threads=settings.threads)
 
 
 def _threshold(label_set: LabelSet) -> float:

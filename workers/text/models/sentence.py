@@ -66,6 +66,8 @@ class SentenceEncoder:
         self.threads = threads or len(os.sched_getaffinity(0))
         self.dimensions = 0
         self.max_tokens = 0
+        self.key = ""
+        """Names the exported model in the cache; what is derived from it is kept under the same key."""
         self._load_lock = threading.Lock()
         self._session: Any = None
         self._tokenizer: Any = None
@@ -83,6 +85,7 @@ class SentenceEncoder:
             if self._session is not None:
                 return
             folder = _exported(self.source)
+            self.key = folder.name
             try:
                 self._open(folder)
             except Exception as error:  # ONNX Runtime and tokenizers raise bare Exceptions
@@ -114,6 +117,14 @@ class SentenceEncoder:
             # the fused kernel is not vectorised: 18 % of the time instead of 4 %
             disabled_optimizers=["SkipLayerNormFusion"],
         )
+
+    def vocabulary(self) -> dict[str, int]:
+        """The tokenizer's tokens and their ids."""
+        return dict(self._tokenizer.get_vocab())
+
+    def pieces(self, word: str) -> list[str]:
+        """The tokens of a word, without special ones."""
+        return list(self._tokenizer.encode(word, add_special_tokens=False).tokens)
 
     def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, cut at `max_tokens`."""
