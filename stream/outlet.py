@@ -35,6 +35,8 @@ NOT_ALLOWED: Final = (
     TransactionalIdAuthorizationFailed,
 )
 
+FENCED: Final = (ProducerFenced, InvalidProducerEpoch)
+
 ABORT_TIMEOUT_S: Final = 5.0
 """An abort takes one round trip; a broker that needs longer is down."""
 
@@ -211,15 +213,22 @@ async def send_all(producer: AIOKafkaProducer, records: Sequence[OutputRecord], 
 
 
 async def _all_of(*awaitables: Awaitable[object]) -> None:
-    """Await all of them to their end, then raise the first error: none is left running or unread."""
-    for outcome in await asyncio.gather(*awaitables, return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome
+    """Await all of them to their end, then raise what went wrong: none is left running or unread.
+
+    A fence comes first: it makes aiokafka refuse everything else with errors that say less.
+    """
+    outcomes = await asyncio.gather(*awaitables, return_exceptions=True)
+    errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    for error in errors:
+        if isinstance(error, FENCED):
+            raise error
+    if errors:
+        raise errors[0]
 
 
 def translated(error: Exception) -> FatalError | TransientError:
     """Turn aiokafka's errors into ours, the most specific first."""
-    if isinstance(error, (ProducerFenced, InvalidProducerEpoch)):
+    if isinstance(error, FENCED):
         return FencedError("another worker owns the partition now")
     if isinstance(error, (MessageSizeTooLargeError, RecordListTooLargeError)):
         return RecordTooLargeError("a record is larger than the broker takes")
