@@ -62,8 +62,9 @@ def demo(
 ) -> None:
     """Watch a storm break into a football match: posts labelled, circuit boards checked, rubbish set aside.
 
-    Real workers run as child processes on a broker inside this one. The exit status is 0 when every input had
-    exactly one answer, 1 when not.
+    Real workers run as child processes on a broker inside this one.
+
+    The exit status is 0 when every input had exactly one answer, 1 when not.
 
     """
     from cli.showcase.play import Plan

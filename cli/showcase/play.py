@@ -24,6 +24,9 @@ FRAME_S: Final = 0.125
 IMAGES_PER_POST: Final = 1 / 12
 """Images come this much slower than posts."""
 
+MAX_IMAGE_RATE: Final = 3.0
+"""Images a second at most: what a core does beside the text worker without falling behind."""
+
 START_TIMEOUT_S: Final = 300.0
 """Exporting the models on a slow machine takes a while; longer than this is a fault."""
 
@@ -189,7 +192,7 @@ class Player:
 
     async def _feed_images(self, publisher: Publisher, posts_over: asyncio.Event) -> None:
         await self._ready("image")
-        rate = max(0.5, self._plan.rate * IMAGES_PER_POST)
+        rate = min(MAX_IMAGE_RATE, max(0.5, self._plan.rate * IMAGES_PER_POST))
         images = self._story.image_feed()
         first = itertools.islice(images, 5)  # a few come in any case, however short the play
         await self._pace(publisher, first, max(rate, 1.0), until=lambda: False)

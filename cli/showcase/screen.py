@@ -123,7 +123,7 @@ def _states(view: View) -> list[Text]:
 
 def _bar(share: float, colour: str) -> Text:
     full = round(share * BAR_CELLS)
-    return Text.assemble(("━" * full, colour), ("━" * (BAR_CELLS - full), "grey23"))
+    return Text.assemble(("━" * full, colour), ("─" * (BAR_CELLS - full), "grey30"))
 
 
 def _panel(content: RenderableType, title: str, rows: int) -> Panel:

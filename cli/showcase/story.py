@@ -103,9 +103,20 @@ class Story:
                     yield _again(next(broken), f"broken-image-{count}")
 
     def burst(self, count: int) -> list[Item]:
-        """Give the posts again under other ids, to be sent all at once."""
-        posts = itertools.islice(itertools.cycle(self.posts), count)
-        return [_again(post, f"{BURST}{number}") for number, post in enumerate(posts)]
+        """Give posts to be sent all at once, no two texts alike: a worker that knows a text again is quick.
+
+        Each has the beginning of one post and the end of another.
+        """
+        texts = [post.about.split() for post in self.posts]
+        items = []
+        for number in range(count):
+            lap, place = divmod(number, len(texts))
+            head, tail = texts[place], texts[(place + lap + 1) % len(texts)]
+            words = head[: len(head) // 2 + 1] + tail[len(tail) // 2 :]
+            about = f"{' '.join(words)} #{number}"
+            value = json.dumps({"id": f"{BURST}{number}", "text": about}, ensure_ascii=False).encode()
+            items.append(Item("text", f"{BURST}{number}", value, (), about))
+        return items
 
 
 def load_story(folder: Path) -> Story:

@@ -56,9 +56,10 @@ def test_broken_posts_keep_their_bytes(story):
         assert played[broken.about].value == broken.value
 
 
-def test_a_burst_has_ids_of_its_own(story):
-    burst = story.burst(500)
-    assert len({item.key for item in burst}) == 500
+def test_no_two_posts_of_a_burst_are_alike(story):
+    posts = [Post.model_validate_json(item.value) for item in story.burst(3_000)]
+    assert len({post.id for post in posts}) == len({post.text for post in posts}) == 3_000
+    assert all(item.key == post.id for item, post in zip(story.burst(3_000), posts, strict=True))
 
 
 def test_missing_examples_are_a_plain_error(tmp_path):
