@@ -21,6 +21,8 @@ class ImageSettings(Section):
         false_alarms: defect: the share of good parts that the calibrated threshold may call defective.
         false_accepts: signature: the share of forgeries that the calibrated threshold may call genuine.
         top: neighbours given in each result.
+        side_px: defect: images are shown to the network with as many pixels as a square of this side; more
+            finds smaller flaws and takes longer.
         heat_maps: whether results of the modes that locate carry a heat map.
         threads: threads of the model; 0 takes all cores.
         allowed_folders: folders a claim check may point into; none by default.
@@ -41,6 +43,7 @@ class ImageSettings(Section):
     false_alarms: float = Field(0.01, gt=0, lt=1)
     false_accepts: float = Field(0.01, gt=0, lt=1)
     top: int = Field(10, ge=1, le=1_000)
+    side_px: int = Field(320, ge=64, le=2_048)
     heat_maps: bool = True
     threads: int = Field(0, ge=0)
     allowed_folders: tuple[Path, ...] = ()

@@ -30,13 +30,6 @@ def _there(mode: str) -> bool:
     return find_spec(f"workers.image.modes.{MODES[mode][0]}") is not None  # type: ignore[index]
 
 
-def _known_fault(mode: str, request: pytest.FixtureRequest) -> None:
-    if mode == "compare":
-        request.applymarker(
-            pytest.mark.xfail(reason="the alignment of unlike parts varies from call to call")
-        )
-
-
 @pytest.fixture(scope="module", params=[pytest.param(mode, id=mode) for mode in MODES])
 def mode(request: pytest.FixtureRequest) -> str:
     if not _there(request.param):
@@ -78,8 +71,7 @@ def test_one_outcome_for_each_image_in_order(worker, mode):
             assert 0 <= y1 < y2 <= 160
 
 
-def test_results_do_not_depend_on_the_batch(worker, mode, request):
-    _known_fault(mode, request)
+def test_results_do_not_depend_on_the_batch(worker):
     together = answers(worker, SEEN)
     alone = [worker.run(worker.prepare([message(i, content)]))[0] for i, content in enumerate(SEEN)]
     assert together == alone
@@ -157,8 +149,7 @@ def test_few_and_identical_references_give_results(mode, count):
         assert np.isfinite(outcome.score)
 
 
-def test_removal_is_real(mode, request):
-    _known_fault(mode, request)
+def test_removal_is_real(mode):
     worker = create_image_worker(ImageSettings.model_validate({"mode": mode}))
     worker.load()
     worker.apply(REFERENCES[:3])

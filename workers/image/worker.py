@@ -16,7 +16,7 @@ from workers.image.claim_check import ClaimChecks, verify
 from workers.image.decode import Decoder
 from workers.image.models.runtime import available_cores
 from workers.image.modes.base import DecodedImage, Finding, Mode
-from workers.image.modes.registry import DECODE_PX, create_mode
+from workers.image.modes.registry import create_mode, decode_px
 from workers.image.references import Aliases, read_reference, reference_entries
 
 PIXELS_PER_BYTE: Final = 8
@@ -66,7 +66,7 @@ class ImageWorker:
         self._settings = settings
         self._create_mode = mode
         self._mode: Mode | None = None
-        self._decoder = Decoder(settings.max_bytes, settings.max_pixels, DECODE_PX.get(settings.mode))
+        self._decoder = Decoder(settings.max_bytes, settings.max_pixels, decode_px(settings))
         self._claim_checks = claim_checks or ClaimChecks(settings)
         self._pool = ThreadPoolExecutor(settings.threads or available_cores(), "decode")
         self._lock = threading.Lock()
@@ -249,7 +249,8 @@ class ImageWorker:
     def _mark_version(self) -> None:
         settings = self._settings
         parts = [settings.mode, self.model, settings.threshold, settings.false_alarms, settings.false_accepts]
-        parts += [settings.top, *(f"{key}={value}" for key, value in sorted(self._digests.items()))]
+        parts += [settings.top, settings.side_px, settings.model]
+        parts += [*(f"{key}={value}" for key, value in sorted(self._digests.items()))]
         self._version = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
 

@@ -1,75 +1,129 @@
-"""The memory bank: patches of good parts, thinned so that what is rare among them is kept."""
+"""The memory bank: every patch of the good parts, and how far patches are from the nearest of them."""
 
+from collections.abc import Sequence
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.image.models import FlatIndex
+from workers.image.defect.patches import Planes
+from workers.image.models import PatchIndex
 
-PROJECTED: Final = 32
-"""Dimensions in which the coreset is chosen; distances are kept well enough (Johnson-Lindenstrauss)."""
-CANDIDATES: Final = 60_000
-"""Patches that the coreset is chosen from; more are drawn down to this many at random first."""
+KEPT_DIMENSIONS: Final = 128
+SAMPLED: Final = 20_000
+"""Patches that the axes are found on."""
+WHITENING: Final = 0.5
+"""0 leaves the spread along the axes, 1 makes it equal; half-way is a little better than either."""
+POSITION_WEIGHT: Final = 2.0
+"""How much the place of a patch counts beside its look: parts lie roughly alike, but not exactly."""
+MAX_PATCHES: Final = 150_000
+"""Patches a layer's bank holds at most; beyond, whole images are thinned evenly. About 80 MB."""
 
-Vectors = NDArray[np.float32]
+ScoreMap = NDArray[np.float32]
+
+
+class LayerBank:
+    """The bank of one layer.
+
+    Args:
+        images: planes of each good image; several of one part (variants) stand together.
+        owners: for each image the number of its part, ascending.
+        seed: of the random draws.
+
+    Source: Roth et al., Towards Total Recall in Industrial Anomaly Detection (PatchCore), CVPR 2022; the
+    position as in Yi and Yoon, Patch SVDD, 2020. The bank is not thinned to a coreset: searched by cells the
+    whole is as fast, and on tiles 4,000 of 400,000 patches cost 5 points of AUROC.
+    """
+
+    def __init__(self, images: Sequence[Planes], owners: Sequence[int], seed: int = 0) -> None:
+        random = np.random.default_rng(seed)
+        every = np.concatenate([planes.reshape(-1, planes.shape[2]) for planes in images])
+        self._mean = every.mean(axis=0)
+        self._spread = every.std(axis=0) + 1e-6
+        rows = random.choice(len(every), min(SAMPLED, len(every)), replace=False)
+        self._axes = _axes((every[rows] - self._mean) / self._spread)
+        del every
+        per_image = int(np.prod(images[0].shape[:2]))
+        step = max(1, -(-per_image * len(images) // MAX_PATCHES))
+        vectors: list[NDArray[np.float32]] = []
+        self._ranges: dict[int, tuple[int, int]] = {}
+        start = 0
+        for planes, owner in zip(images, owners, strict=True):
+            kept = self._projected(planes)[start % step :: step]
+            first, _ = self._ranges.get(owner, (start, start))
+            vectors.append(kept)
+            start += len(kept)
+            self._ranges[owner] = (first, start)
+        self._index = PatchIndex(np.concatenate(vectors))
+        self.unit = 1.0
+        self.expected = float(np.sqrt(self._axes.shape[1]))
+        """A distance between unlike patches, for want of a measured one where there is one part only."""
+
+    def distances(self, planes: Planes, without: int | None = None) -> ScoreMap:
+        """Distance of each patch to the nearest good one, in units of a good patch's median.
+
+        Args:
+            planes: of one image.
+            without: a part whose own patches don't count.
+        """
+        left_out = None if without is None else self._ranges[without]
+        found = self._index.distances(self._projected(planes), left_out)
+        finite = found[np.isfinite(found)]
+        if finite.size < found.size:  # nothing left in the cells searched: as far as the farthest
+            found = np.where(np.isfinite(found), found, finite.max(initial=0.0))
+        return np.asarray(found.reshape(planes.shape[:2]) / self.unit, np.float32)
+
+    def _projected(self, planes: Planes) -> NDArray[np.float32]:
+        rows, columns, channels = planes.shape
+        look = ((planes.reshape(-1, channels) - self._mean) / self._spread) @ self._axes
+        down, across = np.mgrid[0:rows, 0:columns].reshape(2, -1)
+        place = np.stack([(down + 0.5) / rows, (across + 0.5) / columns], axis=1)
+        weight = POSITION_WEIGHT * np.sqrt(look.shape[1])
+        return np.concatenate([look, place * weight], axis=1).astype(np.float32)
+
+
+def _axes(sample: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Principal axes of standardised features, partly whitened; shape (channels, kept)."""
+    spread, axes = np.linalg.eigh(np.atleast_2d(np.cov(sample, rowvar=False)))
+    spread, axes = spread[::-1][:KEPT_DIMENSIONS], axes[:, ::-1][:, :KEPT_DIMENSIONS]
+    relative = np.maximum(spread, 1e-4 * max(spread[0], 1e-12)) / max(spread[0], 1e-12)
+    return np.asarray(axes * relative ** (-WHITENING / 2), np.float32)
 
 
 class MemoryBank:
-    """Knows good patches and how far a patch is from them.
+    """The banks of all layers, their distances brought to one unit and averaged.
 
     Args:
-        size: patches kept.
-        seed: of the random draws.
-
-    Source: Roth et al., Towards Total Recall in Industrial Anomaly Detection (PatchCore), CVPR 2022.
+        images: for each good image the planes of each layer.
+        owners: for each image the number of its part, ascending.
     """
 
-    def __init__(self, size: int, seed: int = 0) -> None:
-        self._size = size
-        self._seed = seed
-        self._index: FlatIndex | None = None
+    def __init__(self, images: Sequence[tuple[Planes, ...]], owners: Sequence[int]) -> None:
+        self._layers = [
+            LayerBank([planes[layer] for planes in images], owners) for layer in range(len(images[0]))
+        ]
+        parts = sorted(set(owners))
+        if len(parts) == 1:
+            for layer in self._layers:
+                layer.unit = layer.expected
+        else:
+            first_of = {owner: position for position, owner in reversed(list(enumerate(owners)))}
+            sample = parts[:: max(1, len(parts) // 20)]
+            for number, layer in enumerate(self._layers):
+                found = [layer.distances(images[first_of[part]][number], without=part) for part in sample]
+                layer.unit = max(1e-6, float(np.median(np.concatenate([m.ravel() for m in found]))))
 
-    def fit(self, patches: Vectors) -> None:
-        """Learn good patches, float32, shape (n, d); they replace what was there."""
-        kept = patches[coreset(patches, self._size, self._seed)]
-        self._index = FlatIndex(int(patches.shape[1]), euclidean=True)
-        self._index.add(np.arange(len(kept), dtype=np.int64), kept)
+    def score_map(self, planes: tuple[Planes, ...], without: int | None = None) -> ScoreMap:
+        """Anomaly of each patch, on the grid of the finest layer; about 1 for a good patch.
 
-    def distances(self, patches: Vectors) -> Vectors:
-        """Euclidean distance of each patch to the nearest good one, float32, shape (n,)."""
-        if self._index is None:
-            raise ValueError("the bank is empty")
-        squared, _ = self._index.search(patches, 1)
-        return np.asarray(np.sqrt(np.maximum(squared[:, 0], 0)), np.float32)
-
-
-def coreset(patches: Vectors, size: int, seed: int) -> NDArray[np.int64]:
-    """Choose rows that cover the rest: always the one farthest from all chosen so far.
-
-    Args:
-        patches: float32, shape (n, d).
-        size: rows wanted; all n where there are no more.
-        seed: of the random projection and of the first row.
-
-    Returns:
-        Row numbers, shape (min(n, size),).
-    """
-    random = np.random.default_rng(seed)
-    rows = np.arange(len(patches))
-    if len(rows) > CANDIDATES:
-        rows = np.sort(random.choice(rows, CANDIDATES, replace=False))
-    if len(rows) <= size:
-        return rows
-    points = patches[rows]
-    if points.shape[1] > PROJECTED:
-        points = points @ random.normal(size=(points.shape[1], PROJECTED)).astype(np.float32)
-    squares = np.einsum("ij,ij->i", points, points)
-    chosen = np.empty(size, np.int64)
-    nearest = np.full(len(points), np.inf, np.float32)
-    pick = int(random.integers(len(points)))
-    for position in range(size):
-        chosen[position] = pick
-        np.minimum(nearest, squares - 2 * (points @ points[pick]) + squares[pick], out=nearest)
-        pick = int(nearest.argmax())
-    return np.asarray(rows[chosen])
+        Args:
+            planes: of each layer.
+            without: a part whose own patches don't count.
+        """
+        rows, columns = planes[0].shape[:2]
+        total = np.zeros((rows, columns), np.float32)
+        for layer, own in zip(self._layers, planes, strict=True):
+            found = layer.distances(own, without)
+            total += cv2.resize(found, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        return total / np.float32(len(self._layers))

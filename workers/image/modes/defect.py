@@ -1,6 +1,7 @@
 """Defect: how unlike all good parts an image is, and where."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -9,23 +10,43 @@ from numpy.typing import NDArray
 from config import ImageSettings
 from schemas import ImageMessage, ImageMode, Reference
 from workers.errors import MessageError, PipelineError
-from workers.image.defect.bank import MemoryBank
+from workers.image.defect.bank import MemoryBank, ScoreMap
 from workers.image.defect.calibration import false_alarm_threshold
-from workers.image.defect.patches import PatchExtractor, PatchGrid
+from workers.image.defect.patches import MOVES, PatchExtractor, Planes, variants
 from workers.image.defect.regions import heat_map, regions, smoothed
-from workers.image.models import Backbone
+from workers.image.models import Backbone, resized
 from workers.image.modes.base import DecodedImage, Finding
 
-BANK_SIZE: Final = 4_000
-FOLDS: Final = 4
+FEW_PARTS: Final = 16
+"""With fewer good parts each is also learned turned, shifted and scaled a little."""
+MAX_HELD_OUT: Final = 300
+"""Good parts that the threshold is calibrated on at most; more don't move it."""
 SMOOTHING_CELLS: Final = 1.0
+KEPT_SHARE: Final = 1.5
+"""Good parts are kept with the pixels of a square of this many times `side_px`."""
+REGION_ALARMS: Final = 0.2
+"""Share of good parts with a patch above the threshold of boxes. Boxes are given only for images whose score
+calls them defective, so this may be laxer than the image's threshold, and flaws get boxes more often."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the good parts taught: the bank, the shape they are shown in, and the thresholds."""
+
+    bank: MemoryBank
+    threshold: float
+    region_threshold: float
 
 
 class DefectMode:
-    """Learns good parts and judges others by their patch farthest from any good one.
+    """Learns good parts and judges others by how far their patches are from any good one.
+
+    The score of an image is the mean of its most anomalous place (smoothed) and of all its patches; a good
+    part has about 1. The threshold is the score that a share `false_alarms` of new good parts exceed,
+    calibrated on the scores that each good part has when its own patches are left out.
 
     Args:
-        settings: `threshold` and `false_alarms` are read.
+        settings: `threshold`, `false_alarms` and `side_px` are read.
         backbone: the network whose features are compared.
     """
 
@@ -34,86 +55,123 @@ class DefectMode:
     def __init__(self, settings: ImageSettings, backbone: Backbone) -> None:
         self.model = backbone.name
         self._settings = settings
-        self._extractor = PatchExtractor(backbone)
+        self._extractor = PatchExtractor(backbone, settings.side_px)
         self._good: dict[str, NDArray[np.uint8]] = {}
-        self._bank: MemoryBank | None = None
-        self._scale = 1.0
-        self._threshold = 0.0
+        self._planes: dict[str, list[tuple[Planes, ...]]] = {}
+        self._learned: Learned | None = None
 
     def enrol(self, references: Sequence[tuple[Reference, DecodedImage]]) -> None:
         """Add or replace good parts; they are learned before the next match."""
         for reference, image in references:
-            self._good[reference.id] = image.pixels
-        self._bank = None
+            pixels = self._reduced(image.pixels)
+            grey = bool((pixels[..., :1] == pixels).all())
+            self._good[reference.id] = pixels[..., :1].copy() if grey else pixels
+            self._planes.pop(reference.id, None)
+        self._learned = None
 
     def remove(self, ids: Sequence[str]) -> None:
         """Forget good parts."""
         for member in ids:
             self._good.pop(member, None)
-        self._bank = None
+            self._planes.pop(member, None)
+        self._learned = None
 
     def fit(self) -> None:
-        """Learn the good parts: the bank, and the threshold from parts held out of it."""
-        parts = [self._good[name] for name in sorted(self._good)]
-        if not parts:
-            self._bank = None
+        """Learn the good parts, in the order of their ids: the result does not depend on when they came."""
+        if not self._good:
+            self._learned = None
             return
-        self._extractor.fit_scale([pixels.shape[:2] for pixels in parts])
-        grids = self._extractor.extract(parts)
-        every = np.concatenate([grid.vectors for grid in grids])
-        self._mean = every.mean(axis=0)
-        self._spread = every.std(axis=0) + 1e-6
-        grids = [
-            PatchGrid((grid.vectors - self._mean) / self._spread, grid.rows, grid.columns) for grid in grids
-        ]
-        self._threshold = self._calibrated(grids)
-        self._bank = MemoryBank(BANK_SIZE)
-        self._bank.fit(np.concatenate([grid.vectors for grid in grids]))
+        names = sorted(self._good)
+        self._extract_parts(names)
+        images: list[tuple[Planes, ...]] = []
+        owners: list[int] = []
+        first: list[int] = []
+        for number, name in enumerate(names):
+            first.append(len(images))
+            images.extend(self._planes[name])
+            owners.extend([number] * len(self._planes[name]))
+        bank = MemoryBank(images, owners)
+        maps = self._held_out_maps(bank, [images[position] for position in first])
+        places = np.array([float(scores.max()) for scores in maps])
+        totals = np.array([image_score(scores) for scores in maps])
+        fixed = self._settings.threshold
+        self._learned = Learned(
+            bank,
+            false_alarm_threshold(totals, self._settings.false_alarms) if fixed is None else fixed,
+            false_alarm_threshold(places, REGION_ALARMS),
+        )
 
     def match(self, batch: Sequence[tuple[ImageMessage, DecodedImage]]) -> Sequence[Finding | PipelineError]:
         """Judge images."""
-        if self._bank is None:
+        if self._learned is None:
             self.fit()
-        if self._bank is None:
+        if self._learned is None:
             return [MessageError("no good part is enrolled", reason="empty_gallery") for _ in batch]
-        grids = self._extractor.extract([image.pixels for _, image in batch])
+        shown = [self._extractor.shown(self._reduced(image.pixels)) for _, image in batch]
         findings: list[Finding | PipelineError] = []
-        for (_, image), grid in zip(batch, grids, strict=True):
-            normal = PatchGrid((grid.vectors - self._mean) / self._spread, grid.rows, grid.columns)
-            findings.append(self._finding(image, _score_map(self._bank, normal)))
+        for (_, image), planes in zip(batch, self._extractor.extract(shown), strict=True):
+            scores = smoothed(self._learned.bank.score_map(planes), SMOOTHING_CELLS)
+            findings.append(_finding(self._learned, image, scores))
         return findings
 
-    def _finding(self, image: DecodedImage, scores: NDArray[np.float32]) -> Finding:
-        score = float(scores.max())
-        defect = score >= self._threshold
-        return Finding(
-            verdict="defect" if defect else "ok",
-            score=round(score, 6),
-            threshold=round(self._threshold, 6),
-            regions=tuple(regions(scores, self._threshold, image.width, image.height)) if defect else (),
-            heat_map=heat_map(scores),
-        )
+    def _extract_parts(self, names: Sequence[str]) -> None:
+        """Extract the planes of parts that have none yet, of all where the shape has changed."""
+        former = self._extractor.shape
+        self._extractor.fit_shape([self._good[name].shape[:2] for name in names])
+        few = len(MOVES) if len(names) < FEW_PARTS else 0
+        if self._extractor.shape != former or any(len(planes) != 1 + few for planes in self._planes.values()):
+            self._planes.clear()
+        for name in names:
+            if name in self._planes:
+                continue
+            pixels = self._good[name]
+            colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+            shown = [self._extractor.shown(one) for one in (colour, *variants(colour, few))]
+            self._planes[name] = self._extractor.extract(shown)
 
-    def _calibrated(self, grids: Sequence[PatchGrid]) -> float:
-        if self._settings.threshold is not None:
-            return self._settings.threshold
-        folds = min(FOLDS, len(grids))
-        if folds < 2:
-            grid = grids[0]
-            half = np.arange(len(grid.vectors)) % 2 == 0
-            bank = MemoryBank(BANK_SIZE)
-            bank.fit(grid.vectors[half])
-            return false_alarm_threshold(
-                np.array([bank.distances(grid.vectors[~half]).max()]), self._settings.false_alarms
-            )
-        held_out = []
-        for fold in range(folds):
-            bank = MemoryBank(BANK_SIZE // 2)
-            bank.fit(np.concatenate([g.vectors for i, g in enumerate(grids) if i % folds != fold]))
-            held_out += [float(_score_map(bank, grid).max()) for grid in grids[fold::folds]]
-        return false_alarm_threshold(np.array(held_out), self._settings.false_alarms)
+    def _held_out_maps(self, bank: MemoryBank, images: Sequence[tuple[Planes, ...]]) -> list[ScoreMap]:
+        """Score maps of good parts without their own patches.
+
+        One part alone is judged mirrored instead: the nearest to another part that can be had from it.
+        """
+        if len(images) == 1:
+            mirrored = [
+                tuple(np.ascontiguousarray(planes[:, ::-1]) for planes in images[0]),
+                tuple(np.ascontiguousarray(planes[::-1]) for planes in images[0]),
+            ]
+            return [smoothed(bank.score_map(planes), SMOOTHING_CELLS) for planes in mirrored]
+        step = max(1, -(-len(images) // MAX_HELD_OUT))
+        return [
+            smoothed(bank.score_map(images[part], without=part), SMOOTHING_CELLS)
+            for part in range(0, len(images), step)
+        ]
+
+    def _reduced(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Reduce what is larger than needed; good parts and queries alike, so that both are as sharp."""
+        height, width = pixels.shape[:2]
+        shrink = KEPT_SHARE * self._settings.side_px / float(np.sqrt(height * width))
+        if shrink >= 1:
+            return pixels
+        return resized(pixels, max(1, round(height * shrink)), max(1, round(width * shrink)))
 
 
-def _score_map(bank: MemoryBank, grid: PatchGrid) -> NDArray[np.float32]:
-    scores = bank.distances(grid.vectors).reshape(grid.rows, grid.columns)
-    return smoothed(scores, SMOOTHING_CELLS)
+def image_score(scores: ScoreMap) -> float:
+    """One number for a smoothed score map: half for its highest place, half for the whole."""
+    return float(scores.max() + scores.mean()) / 2
+
+
+def _finding(learned: Learned, image: DecodedImage, scores: ScoreMap) -> Finding:
+    score = round(image_score(scores), 6)
+    threshold = round(learned.threshold, 6)
+    defect = score >= threshold
+    found = []
+    if defect:  # a defective image has at least the box of its highest place
+        bound = min(learned.region_threshold, 0.9 * float(scores.max()))
+        found = regions(scores, bound, image.width, image.height)
+    return Finding(
+        verdict="defect" if defect else "ok",
+        score=score,
+        threshold=threshold,
+        regions=tuple(found),
+        heat_map=heat_map(scores),
+    )

@@ -21,8 +21,14 @@ MODES: Final[dict[ImageMode, tuple[str, str]]] = {
 WITH_BACKBONE: Final = frozenset({"similarity", "uniqueness", "defect"})
 """Modes built as `Mode(settings, backbone)`; the others as `Mode(settings)`."""
 
-DECODE_PX: Final[dict[ImageMode, int]] = {"similarity": 224, "uniqueness": 224}
-"""How long the shorter side must be at least; modes that locate need the whole resolution."""
+EMBEDDED_PX: Final = 224
+
+
+def decode_px(settings: ImageSettings) -> int | None:
+    """How long the shorter side of a decoded image must be at least; None where every pixel counts."""
+    if settings.mode in ("similarity", "uniqueness"):
+        return EMBEDDED_PX
+    return 2 * settings.side_px if settings.mode == "defect" else None
 
 
 def create_mode(settings: ImageSettings) -> Mode:
