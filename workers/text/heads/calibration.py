@@ -23,15 +23,22 @@ def log_losses(scores: Matrix, labels: NDArray[np.int64]) -> NDArray[np.float64]
     return np.asarray(total - scores[np.arange(len(labels)), labels], dtype=np.float64)
 
 
-def fit_temperature(scores: Matrix, labels: NDArray[np.int64], expected: float | None = None) -> float:
+def fit_temperature(
+    scores: Matrix,
+    labels: NDArray[np.int64],
+    expected: float | None = None,
+    weights: NDArray[np.float64] | None = None,
+) -> float:
     """Choose the factor on scores with the least log-loss (Guo et al., 2017).
 
     Args:
         scores: of examples, each scored by a head fitted without it, shape (n, L).
         labels: shape (n,).
         expected: a factor to hold on to while examples are few; none where left out.
+        weights: how often each example counts, shape (n,), scaled to a mean of 1; once where left out.
     """
-    losses = np.array([log_losses(factor * scores, labels).sum() for factor in TEMPERATURES])
+    times = np.ones(len(labels)) if weights is None else weights / weights.mean()
+    losses = np.array([times @ log_losses(factor * scores, labels) for factor in TEMPERATURES])
     if expected is not None:
         losses += 0.5 * HOLD * np.log(TEMPERATURES / expected) ** 2
     return float(TEMPERATURES[int(np.argmin(losses))])

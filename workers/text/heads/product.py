@@ -1,7 +1,7 @@
 """The product's own head: label phrases, examples and an unlabelled sample in one classifier."""
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from workers.text.heads.adaptation import Adaptation, Stream, adapt
 from workers.text.heads.base import Embeddings, Examples, LabelSpace
 from workers.text.heads.calibration import fit_temperature, log_losses, match_confidence
+from workers.text.heads.independent import IndependentHead
 from workers.text.heads.logistic import fit_towards
 from workers.text.heads.mixture import LinearScores, softmax
 from workers.text.heads.neighbours import FLOOR, MOST_REFERENCES, NeighbourVote, purity
-from workers.text.heads.phrases import NAME_WEIGHT, SHARPNESS, filter_probability, of_labels, prototypes
+from workers.text.heads.phrases import NAME_WEIGHT, SHARPNESS, of_labels, prototypes
 from workers.text.heads.whitening import Matrix, Whitening
 
 PENALTY: Final = 0.3
@@ -41,6 +42,18 @@ SURE_GAIN: Final = 2.0
 
 BLENDS: Final = (1.0, 0.5, 0.0)
 """Weights of the adapted scores against the linear head's that are compared."""
+
+
+class Validation(NamedTuple):
+    """Examples, each labelled by the head fitted without it.
+
+    Attributes:
+        probabilities: float32, shape (n, L).
+        labels: the true ones, int64, shape (n,).
+    """
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -120,8 +133,12 @@ class ProductHead:
     def __init__(self, *, neighbours: bool = True) -> None:
         self._neighbours = neighbours
         self._fitted = Fitted(LinearScores(np.zeros((0, 0)), np.zeros(0)))
+        self._filter: IndependentHead | None = None
         self.adaptation: Adaptation | None = None
         """How the last fit adapted to the stream; None where it did not."""
+
+        self.validation: Validation | None = None
+        """Of the last fit, where there were examples enough."""
 
     def fit(self, space: LabelSpace, examples: Examples, unlabelled: Embeddings) -> None:
         """Fit to labels, examples (n may be 0) and an unlabelled sample of the stream (may be empty)."""
@@ -131,8 +148,11 @@ class ProductHead:
             unlabelled = unlabelled[np.linspace(0, len(unlabelled) - 1, MOST_UNLABELLED).astype(np.int64)]
         prior = LinearScores(SHARPNESS * prototypes(space, NAME_WEIGHT), np.zeros(count))
         self.adaptation = None
+        self.validation = None
+        self._filter = None
         if count == 1:
-            self._fitted = Fitted(prior)
+            self._filter = IndependentHead()
+            self._filter.fit(space, examples, unlabelled)
             return
         stream = None
         if len(unlabelled) + len(known.labels) > 2 * count:
@@ -143,8 +163,8 @@ class ProductHead:
 
     def predict_proba(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """Probabilities, float32, shape (m, L); rows sum to 1, but for a lone label: it holds or not."""
-        if len(self._fitted.linear.bias) == 1:
-            return filter_probability(self._fitted.linear.score(embeddings.astype(np.float64)) / SHARPNESS)
+        if self._filter is not None:
+            return self._filter.predict_proba(embeddings)
         return softmax(self._fitted.score(embeddings)).astype(np.float32)
 
     def _fit_parts(
@@ -185,7 +205,13 @@ class ProductHead:
                 scores[i, fold] = replace(without, blend=weight).score(known.embeddings[fold])
         chosen = choose_blend(scores, known.labels)
         fitted = replace(fitted, blend=BLENDS[chosen]).matched(stream)
-        return replace(fitted, temperature=fit_temperature(scores[chosen], known.labels, fitted.temperature))
+        # examples are drawn label by label, the stream isn't: count each as often as the stream has its label
+        shares = adaptation.posteriors.mean(axis=0) / np.maximum(fewest / len(known.labels), 1e-9)
+        weights = np.clip(shares, 0.1, 10.0)[known.labels]
+        factor = fit_temperature(scores[chosen], known.labels, fitted.temperature, weights)
+        sure = softmax(factor * scores[chosen])
+        self.validation = Validation(sure.astype(np.float32), known.labels)
+        return replace(fitted, temperature=factor)
 
 
 def fit_linear(

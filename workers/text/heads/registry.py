@@ -5,7 +5,9 @@ from typing import Final
 
 from workers.errors import FatalError
 from workers.text.heads.base import Head
+from workers.text.heads.independent import IndependentHead
 from workers.text.heads.linear import LinearHead
+from workers.text.heads.open_set import OpenSetHead
 from workers.text.heads.product import ProductHead
 from workers.text.heads.whitening import Matrix
 from workers.text.heads.wmap import WmapHead
@@ -30,17 +32,29 @@ def head_names() -> tuple[str, ...]:
     return (*_HEADS, *sorted(NEEDS_VECTORS))
 
 
-def create_head(name: str = DEFAULT_HEAD, *, mapping: Matrix | None = None) -> Head:
+def create_head(
+    name: str = DEFAULT_HEAD,
+    *,
+    mapping: Matrix | None = None,
+    multi_label: bool = False,
+    none_of_these: bool = False,
+) -> Head:
     """Build a head, not yet fitted.
 
     Args:
         name: one of `head_names()`.
         mapping: the map to word-vector space (`zmap.fit_zmap`); `zmap` needs it, `wmap` applies it first
             where it is given, the others don't use it.
+        multi_label: True gives each label a probability by itself; the head is then always `independent`.
+        none_of_these: True gives rows that sum to less than 1, the rest being posts about something else.
 
     Raises:
         FatalError: no such head, or `zmap` without a map.
     """
+    if multi_label:
+        return IndependentHead()
+    if none_of_these:
+        return OpenSetHead(create_head(name, mapping=mapping))
     if name == "zmap":
         if mapping is None:
             raise FatalError("the head zmap needs word vectors")
