@@ -61,14 +61,11 @@ def main() -> None:
             given = [classifier.predict(*examples[index][:2]) for index in rest]
             named = np.array([kind.name if kind else "" for kind in given])
             right = named == kinds[rest]
-            for kind, index in zip(given, rest, strict=True)
-            ]
             for kind, index in zip(given, rest, strict=True):
                 confusion[names.index(kinds[index]), names.index(kind.name if kind else names[0])] += 1
             accuracies.append(np.mean(right))
-        print(
-            f"{arguments.shots} boxes a kind from {source}: accuracy {np.mean(accuracies):.3f} ± {np.std(accuracies):.3f}"
-        )
+        accuracy = f"{np.mean(accuracies):.3f} ± {np.std(accuracies):.3f}"
+        print(f"{arguments.shots} boxes a kind from {source}: accuracy {accuracy}")
         if source == "any":
             for name, row in zip(names, confusion, strict=True):
                 print(f"  {name:10}", " ".join(f"{value:5d}" for value in row))

@@ -11,7 +11,7 @@ def signature(
     subject: int,
     draw: int,
     *,
-    tremble: float = 4.0,
+    tremble: float = 2.5,
     pen_px: int = 3,
     size: tuple[int, int] = (160, 360),
     angle_deg: float = 0.0,

@@ -6,8 +6,8 @@ All are text, in pixels of the original image:
     tolerance: "x1,y1,x2,y2=3; x1,y1,x2,y2=0"           edge tolerance in pixels inside the box
     defects:   "x1,y1,x2,y2=open; x1,y1,x2,y2=short"    with `of`, the id of its reference
 
-A reference with `defects` is no reference to compare with but a photograph whose flaws are boxed and named; the
-kinds of flaws are learnt from it.
+A reference with `defects` is no reference to compare with but a photograph whose flaws are boxed and named;
+the kinds of flaws are learnt from it.
 """
 
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ counted on a grid by place and direction, softly in all three. The grid is laid 
 (centre and spread), which unlike a bounding box don't jump with one long stroke.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +14,10 @@ from workers.image.signature.thin import thin
 
 Floats = NDArray[np.float32]
 
-_DIRECTIONS = 8
-_GRID = (16, 8)
-"""Columns and rows."""
+DIRECTIONS = 8
+COLUMNS, ROWS = 32, 16
+_REACH_SPREADS = 5.0
+"""Width and height of the grid, in standard deviations of the line's points."""
 _SPLAT = 4
 """Points are counted this much finer than the grid, then smoothed."""
 _SMOOTH_CELLS = 0.7
@@ -26,24 +25,14 @@ _WINDOW_PX = 4
 """Reach of the direction's estimate along the line, in pixels."""
 
 
-@dataclass(frozen=True)
-class Description:
-    """A signature, described.
+def describe(ink: Ink) -> Floats:
+    """Describe the ink; never fails.
 
-    Attributes:
-        features: name to float32 unit vector; each is compared by Euclidean distance.
+    Returns:
+        float32, shape (ROWS, COLUMNS, DIRECTIONS): square roots of the shares of the line, squares sum to 1.
     """
-
-    features: dict[str, Floats]
-
-
-def describe(ink: Ink) -> Description:
-    """Describe the ink; never fails."""
     points, directions = _line(thin(ink.mask))
-    features = {}
-    for name, power in (("stretched", 1.0), ("mixed", 0.5)):
-        features[name] = _map(_laid(points, power), directions)
-    return Description(features)
+    return _map(_laid(points), directions)
 
 
 def _line(skeleton: NDArray[np.uint8]) -> tuple[Floats, Floats]:
@@ -66,31 +55,24 @@ def _line(skeleton: NDArray[np.uint8]) -> tuple[Floats, Floats]:
     return np.stack([columns, rows], axis=1).astype(np.float32), directions.astype(np.float32)
 
 
-def _laid(points: Floats, power: float) -> Floats:
-    """Points on the unit square by their moments; power 1 stretches both axes alike, 0 keeps the aspect."""
+def _laid(points: Floats) -> Floats:
+    """Points on the unit square by their moments."""
     spread = np.maximum(points.std(axis=0), 1.0)
-    middle = float(np.sqrt(spread[0] * spread[1]))
-    scale = spread**power * middle ** (1 - power)
-    return np.asarray((points - points.mean(axis=0)) / (scale * 5.5) + 0.5, np.float32)
+    return np.asarray((points - points.mean(axis=0)) / (spread * _REACH_SPREADS) + 0.5, np.float32)
 
 
 def _map(points: Floats, directions: Floats) -> Floats:
-    """Soft counts by direction and place, as a unit vector; square roots, so that no dense cell dominates."""
-    columns, rows = _GRID[0] * _SPLAT, _GRID[1] * _SPLAT
-    bins = directions / np.pi * _DIRECTIONS
+    """Soft shares by place and direction; square roots, so that no dense cell dominates (Hellinger)."""
+    columns, rows = COLUMNS * _SPLAT, ROWS * _SPLAT
+    bins = directions / np.pi * DIRECTIONS
     low = np.floor(bins).astype(np.intp)
     share = bins - low
     x = np.clip((points[:, 0] * columns).astype(np.intp), 0, columns - 1)
     y = np.clip((points[:, 1] * rows).astype(np.intp), 0, rows - 1)
-    fine = np.zeros((_DIRECTIONS, rows, columns), np.float32)
-    np.add.at(fine, (low % _DIRECTIONS, y, x), 1 - share)
-    np.add.at(fine, ((low + 1) % _DIRECTIONS, y, x), share)
+    fine = np.zeros((rows, columns, DIRECTIONS), np.float32)
+    np.add.at(fine, (y, x, low % DIRECTIONS), 1 - share)
+    np.add.at(fine, (y, x, (low + 1) % DIRECTIONS), share)
+    smooth = cv2.GaussianBlur(fine, (0, 0), _SMOOTH_CELLS * _SPLAT, borderType=cv2.BORDER_CONSTANT)
     half = _SPLAT // 2
-    cells = [
-        cv2.GaussianBlur(plane, (0, 0), _SMOOTH_CELLS * _SPLAT, borderType=cv2.BORDER_CONSTANT)[
-            half::_SPLAT, half::_SPLAT
-        ]
-        for plane in fine
-    ]
-    vector = np.sqrt(np.maximum(np.stack(cells).ravel(), 0))
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), np.float32)
+    cells = np.maximum(smooth[half::_SPLAT, half::_SPLAT], 0)
+    return np.asarray(np.sqrt(cells / max(float(cells.sum()), 1e-9)), np.float32)
