@@ -118,6 +118,13 @@ def test_boxes_are_in_original_pixels_where_the_image_was_decoded_smaller() -> N
     assert np.allclose(finding.regions[0].box, (386, 286, 414, 314), atol=6)
 
 
+def test_large_images_are_compared_reduced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the limit of pixels both pictures are reduced; boxes are still the original's."""
+    monkeypatch.setattr("workers.image.modes.compare.MAX_PIXELS", 100_000)
+    (region,) = compare(patched(), flawed(patched()), margin_px=0).regions
+    assert np.allclose(region.box, (193, 143, 207, 157), atol=4)
+
+
 def test_margin_widens_the_box_and_stays_inside() -> None:
     """`margin_px` is added on each side."""
     (narrow,) = compare(patched(), flawed(patched()), margin_px=0).regions

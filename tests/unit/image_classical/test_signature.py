@@ -41,7 +41,7 @@ def test_genuine_signatures_score_above_other_hands(specimens: int) -> None:
 
 
 def test_verdicts_and_the_nearest_specimen() -> None:
-    """Genuine ones mostly pass and never are forged, other hands are; neighbours are specimens, best first."""
+    """Genuine ones mostly pass and are never forged; other hands are; neighbours stand best first."""
     mode = enrolled()
     findings = [verify(mode, signature(0, 50 + draw)) for draw in range(8)]
     verdicts = [finding.verdict for finding in findings]

@@ -22,6 +22,9 @@ from workers.image.modes.base import DecodedImage, Finding
 DEFAULT_THRESHOLD: Final = 0.2
 """Score from which a place counts as a defect: a size of 2 pixels, a full-contrast speck of 3 by 3."""
 
+MAX_PIXELS: Final = 12_000_000
+"""Pixels up to which pictures are compared as they are; larger ones are reduced, for their memory."""
+
 
 @dataclass(frozen=True)
 class _Enrolled:
@@ -84,8 +87,8 @@ class CompareMode:
     def enrol(self, references: Sequence[tuple[Reference, DecodedImage]]) -> None:
         """Add or replace references by id; in force from the next `match` on."""
         for reference, image in references:
-            grey = _grey(image)
-            boxes = labelled_boxes(reference, image.scale)
+            grey, scale = _grey(image)
+            boxes = labelled_boxes(reference, scale)
             self._forget(reference.id)
             if boxes is not None:
                 of = str((reference.metadata or {}).get("of", ""))
@@ -96,7 +99,7 @@ class CompareMode:
                 grey,
                 Aligner(grey),
                 contrast_of(grey),
-                zones_of(reference, (int(grey.shape[0]), int(grey.shape[1])), image.scale),
+                zones_of(reference, (int(grey.shape[0]), int(grey.shape[1])), scale),
             )
         self._kinds_stale = bool(self._labelled) or self._kinds.fitted
 
@@ -143,7 +146,7 @@ class CompareMode:
                     f"reference {message.reference!r} is not enrolled", reason="unknown_reference"
                 )
             enrolled = known
-        test = _grey(image)
+        test, scale = _grey(image)
         matrix = enrolled.aligner.align(test).matrix
         size = enrolled.grey.shape[::-1]
         valid = _seen(matrix, size, test.shape, self._tolerance_px + 1)
@@ -152,8 +155,8 @@ class CompareMode:
         regions = []
         for flaw in flaws:
             if flaw.score >= self._threshold:
-                box = _to_original(flaw.box, matrix, self._margin_px, image)
-                around = tuple(value / image.scale for value in box)
+                box = _to_original(flaw.box, matrix, self._margin_px, image, scale)
+                around = tuple(value / scale for value in box)
                 kind = self._kinds.predict(*crop_pair(enrolled.grey, lit, matrix, around))
                 regions.append(Region(box=box, score=flaw.score, kind=kind.name if kind else None))
         score = flaws[0].score if flaws else 0.0
@@ -182,9 +185,14 @@ class CompareMode:
         return finder.find(ours, theirs, brighter, darker, valid)
 
 
-def _grey(image: DecodedImage) -> NDArray[np.uint8]:
-    grey: NDArray[np.uint8] = cv2.cvtColor(image.pixels, cv2.COLOR_RGB2GRAY)
-    return grey
+def _grey(image: DecodedImage) -> tuple[NDArray[np.uint8], float]:
+    """The grey picture that is compared, and original pixels to one of its pixels."""
+    grey = cv2.cvtColor(image.pixels, cv2.COLOR_RGB2GRAY)
+    if grey.size > MAX_PIXELS:
+        factor = (MAX_PIXELS / grey.size) ** 0.5
+        size = (max(1, round(grey.shape[1] * factor)), max(1, round(grey.shape[0] * factor)))
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return grey, image.width / int(grey.shape[1])
 
 
 def aligned_to(
@@ -232,14 +240,14 @@ def _seen(
     return np.asarray(seen > 0)
 
 
-def _to_original(box: Box, matrix: Transform, margin_px: int, image: DecodedImage) -> Box:
+def _to_original(box: Box, matrix: Transform, margin_px: int, image: DecodedImage, scale: float) -> Box:
     """A box of the reference, with margin, in pixels of the original test image and inside it."""
     x1, y1, x2, y2 = box
     x1, y1, x2, y2 = x1 - margin_px, y1 - margin_px, x2 + margin_px, y2 + margin_px
     # a box's edges lie between pixels, half a pixel off their centres
     corners = np.array([[x1, x2, x1, x2], [y1, y1, y2, y2], [1, 1, 1, 1]], np.float64)
     corners[:2] -= 0.5
-    x, y = (matrix @ corners + 0.5) * image.scale
+    x, y = (matrix @ corners + 0.5) * scale
     left, right = round(float(np.sort(x)[:2].mean())), round(float(np.sort(x)[2:].mean()))
     top, bottom = round(float(np.sort(y)[:2].mean())), round(float(np.sort(y)[2:].mean()))
     left, top = min(max(left, 0), image.width - 1), min(max(top, 0), image.height - 1)
