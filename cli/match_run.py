@@ -82,6 +82,8 @@ class MatchRun:
         self._check_arguments()
         worker = create_image_worker(settings)
         worker.load()
+        if settings.mode == "uniqueness" and settings.references is None:
+            self._enrol_inputs(worker)
         with ThreadPoolExecutor(1, "prepare") as ahead, Progress("images") as progress:
             for batch in _one_ahead(ahead, self._batches(worker), worker):
                 lines = [self._line(one, outcome) for one, outcome in self._judged(worker, batch)]
@@ -92,6 +94,8 @@ class MatchRun:
         return 1 if self._failed else 0
 
     def _check_arguments(self) -> None:
+        if "-" in self._images and self._settings.mode == "uniqueness" and not self._settings.references:
+            raise UsageError("--mode uniqueness reads its images twice: name a file instead of -")
         for given in self._images:
             if given != "-" and is_manifest(Path(given)) and not Path(given).exists():
                 raise UsageError(f"manifest {given} does not exist")
@@ -100,6 +104,12 @@ class MatchRun:
                 self._heatmaps.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UsageError(f"--heatmaps {self._heatmaps} can't be made: {error.strerror}") from error
+
+    def _enrol_inputs(self, worker: ImageWorker) -> None:
+        """Make the images themselves the collection; those that can't be read get their error later."""
+        for inputs in self._batches(worker):
+            messages = [one.message for one in inputs if one.message is not None]
+            worker.apply([Reference(id=m.id, content=m.content, label=m.label) for m in messages])
 
     def _batches(self, worker: ImageWorker) -> Iterator[list[Input]]:
         """Close a batch at the settings' number of images or of estimated pixels."""

@@ -1,6 +1,6 @@
 """A gallery: named vectors that are searched, added to and removed from while the stream runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +100,17 @@ class Gallery:
             ]
             found.append(sorted(hits, key=lambda hit: (-hit.similarity, hit.reference.id)))
         return found
+
+    def others(self, k: int, chunk: int = 1_024) -> Iterator[list[Hit]]:
+        """Find for each member the k most similar others, best first."""
+        if self._index is None:
+            return
+        keys = np.array(sorted(self._members), np.int64)
+        for start in range(0, len(keys), chunk):
+            part = keys[start : start + chunk]
+            for key, hits in zip(part.tolist(), self.search(self._index.vectors(part), k + 1), strict=True):
+                own = self._members[key].id
+                yield [hit for hit in hits if hit.reference.id != own][:k]
 
 
 def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -57,8 +57,6 @@ class LayerBank:
             self._ranges[owner] = (first, start)
         self._index = PatchIndex(np.concatenate(vectors))
         self.unit = 1.0
-        self.expected = float(np.sqrt(self._axes.shape[1]))
-        """A distance between unlike patches, for want of a measured one where there is one part only."""
 
     def distances(self, planes: Planes, without: int | None = None) -> ScoreMap:
         """Distance of each patch to the nearest good one, in units of a good patch's median.
@@ -104,10 +102,7 @@ class MemoryBank:
             LayerBank([planes[layer] for planes in images], owners) for layer in range(len(images[0]))
         ]
         parts = sorted(set(owners))
-        if len(parts) == 1:
-            for layer in self._layers:
-                layer.unit = layer.expected
-        else:
+        if len(parts) > 1:
             first_of = {owner: position for position, owner in reversed(list(enumerate(owners)))}
             sample = parts[:: max(1, len(parts) // 20)]
             for number, layer in enumerate(self._layers):

@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 
 TAIL_SHARE: Final = 0.25
 """The highest share of the scores, to which the tail is fitted."""
-FEW: Final = 8
+FEW_PENALTY: Final = 0.8
+"""With n parts the threshold is raised by this share over n: each part held out misses 1/n of what is known
+of the others, and the highest of few scores says little. Found on commutators with 2 to 64 parts."""
 
 
-def false_alarm_threshold(scores: NDArray[np.float64], rate: float) -> float:
+def false_alarm_threshold(scores: NDArray[np.float64], rate: float, parts: int) -> float:
     """The score that a new good part exceeds with probability `rate`.
 
     With enough scores it is their conformal quantile, which holds whatever their distribution is. A rate
@@ -19,6 +21,7 @@ def false_alarm_threshold(scores: NDArray[np.float64], rate: float) -> float:
     Args:
         scores: of n ≥ 1 good parts that were not learned from.
         rate: in (0, 1).
+        parts: good parts known; where there is one only, the scores are those of its variants.
 
     Source: Vovk et al., Algorithmic Learning in a Random World (conformal); Pickands 1975 (tail).
     """
@@ -32,4 +35,4 @@ def false_alarm_threshold(scores: NDArray[np.float64], rate: float) -> float:
     mean_excess = float(np.mean(ordered[n - tail :] - start))
     spread = max(mean_excess, 0.05 * abs(start), 1e-6)
     reached = start + spread * float(np.log((tail / n) / rate))
-    return max(reached, float(ordered[-1]))
+    return max(reached, float(ordered[-1])) * (1 + FEW_PENALTY / parts)

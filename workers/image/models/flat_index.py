@@ -37,6 +37,10 @@ class FlatIndex:
         """Remove vectors; unknown keys are passed over."""
         self._index.remove_ids(np.asarray(keys, np.int64))
 
+    def vectors(self, keys: NDArray[np.int64]) -> Vectors:
+        """Give vectors back by their keys, float32, shape (len(keys), d)."""
+        return np.asarray(self._index.reconstruct_batch(np.asarray(keys, np.int64)), np.float32)
+
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
         """Find the k nearest.
 

@@ -83,22 +83,23 @@ class DefectMode:
             return
         names = sorted(self._good)
         self._extract_parts(names)
-        images: list[tuple[Planes, ...]] = []
-        owners: list[int] = []
-        first: list[int] = []
-        for number, name in enumerate(names):
-            first.append(len(images))
-            images.extend(self._planes[name])
-            owners.extend([number] * len(self._planes[name]))
-        bank = MemoryBank(images, owners)
-        maps = self._held_out_maps(bank, [images[position] for position in first])
+        parts = [self._planes[name] for name in names]
+        if len(parts) == 1:  # its variants stand for the other parts that there are not
+            parts = [[planes] for planes in parts[0]]
+        bank = MemoryBank(
+            [planes for part in parts for planes in part],
+            [number for number, part in enumerate(parts) for _ in part],
+        )
+        maps = _held_out_maps(bank, [part[0] for part in parts])
         places = np.array([float(scores.max()) for scores in maps])
         totals = np.array([image_score(scores) for scores in maps])
         fixed = self._settings.threshold
         self._learned = Learned(
             bank,
-            false_alarm_threshold(totals, self._settings.false_alarms) if fixed is None else fixed,
-            false_alarm_threshold(places, REGION_ALARMS),
+            false_alarm_threshold(totals, self._settings.false_alarms, len(names))
+            if fixed is None
+            else fixed,
+            false_alarm_threshold(places, REGION_ALARMS, len(names)),
         )
 
     def match(self, batch: Sequence[tuple[ImageMessage, DecodedImage]]) -> Sequence[Finding | PipelineError]:
@@ -129,23 +130,6 @@ class DefectMode:
             shown = [self._extractor.shown(one) for one in (colour, *variants(colour, few))]
             self._planes[name] = self._extractor.extract(shown)
 
-    def _held_out_maps(self, bank: MemoryBank, images: Sequence[tuple[Planes, ...]]) -> list[ScoreMap]:
-        """Score maps of good parts without their own patches.
-
-        One part alone is judged mirrored instead: the nearest to another part that can be had from it.
-        """
-        if len(images) == 1:
-            mirrored = [
-                tuple(np.ascontiguousarray(planes[:, ::-1]) for planes in images[0]),
-                tuple(np.ascontiguousarray(planes[::-1]) for planes in images[0]),
-            ]
-            return [smoothed(bank.score_map(planes), SMOOTHING_CELLS) for planes in mirrored]
-        step = max(1, -(-len(images) // MAX_HELD_OUT))
-        return [
-            smoothed(bank.score_map(images[part], without=part), SMOOTHING_CELLS)
-            for part in range(0, len(images), step)
-        ]
-
     def _reduced(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Reduce what is larger than needed; good parts and queries alike, so that both are as sharp."""
         height, width = pixels.shape[:2]
@@ -153,6 +137,15 @@ class DefectMode:
         if shrink >= 1:
             return pixels
         return resized(pixels, max(1, round(height * shrink)), max(1, round(width * shrink)))
+
+
+def _held_out_maps(bank: MemoryBank, parts: Sequence[tuple[Planes, ...]]) -> list[ScoreMap]:
+    """Score maps of good parts, each without its own patches."""
+    step = max(1, -(-len(parts) // MAX_HELD_OUT))
+    return [
+        smoothed(bank.score_map(parts[part], without=part), SMOOTHING_CELLS)
+        for part in range(0, len(parts), step)
+    ]
 
 
 def image_score(scores: ScoreMap) -> float:
