@@ -209,3 +209,19 @@ def test_the_shipped_label_sets_fit_every_model(model):
 
     (result,) = run(made, (Post(id="g", text="GOAL! He scores, what a strike, it is in the net!"),))
     assert result.candidates[0].label == "goal"
+
+
+@pytest.mark.parametrize("rule", [{"coverage": 0.5}, {"precision": 0.9}])
+def test_abstaining_follows_the_sample(model, rule):
+    made = worker(model, unlabelled=STREAM, abstain=rule)
+    labels = [r.label for r in run(made, tuple(Post(id=str(i), text=t) for i, t in enumerate(STREAM)))]
+
+    given = sum(label is not None for label in labels) / len(labels)
+    assert given >= (0.45 if "coverage" in rule else 0)
+
+
+def test_a_post_may_be_about_none_of_the_labels(model):
+    made = worker(model, unlabelled=STREAM, none_of_these=True)
+    (result,) = run(made, POSTS[:1])
+
+    assert sum(c.probability for c in result.candidates) <= 1 + 1e-4

@@ -27,9 +27,10 @@ class Knowledge:
         phrase_labels: the label of each phrase.
         phrase_kinds: what each phrase is.
         examples: texts of known label.
-        example_labels: the label of each example.
+        example_labels: the label of each example; -1 is none of them.
         unlabelled: a sample of the stream.
         multi_label: whether each label holds or not by itself.
+        none_of_these: whether a text may be about none of the labels.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,12 @@ class Knowledge:
     example_labels: tuple[int, ...]
     unlabelled: tuple[str, ...]
     multi_label: bool
+    none_of_these: bool = False
+
+    @property
+    def independent(self) -> bool:
+        """Whether each label has a probability by itself."""
+        return self.multi_label or len(self.names) == 1
 
 
 class Fitted(NamedTuple):
@@ -86,9 +93,14 @@ class Lane(Protocol):
 
 
 def read_knowledge(
-    label_set: LabelSet, examples: Sequence[tuple[str, str]], unlabelled: Sequence[str]
+    label_set: LabelSet, examples: Sequence[tuple[str, str | None]], unlabelled: Sequence[str]
 ) -> Knowledge:
     """Gather what the label set says and what stands beside it.
+
+    Args:
+        label_set: the labels.
+        examples: texts and label names; None says that a text is about none of the labels.
+        unlabelled: a sample of the stream.
 
     Raises:
         FatalError: an example has a label that the set does not have.
@@ -103,6 +115,9 @@ def read_knowledge(
         given += [(text, index) for text in label.examples]
     indices = {label.name: index for index, label in enumerate(label_set.labels)}
     for text, name in examples:
+        if name is None:
+            given.append((text, -1))
+            continue
         if name not in indices:
             known = ", ".join(list(indices)[:20])
             raise FatalError(
@@ -119,6 +134,7 @@ def read_knowledge(
         example_labels=tuple(index for _, index in given),
         unlabelled=tuple(unlabelled),
         multi_label=label_set.multi_label,
+        none_of_these=label_set.none_of_these and not label_set.multi_label and len(indices) > 1,
     )
 
 
@@ -133,7 +149,7 @@ def fit_head(encoder: SentenceEncoder, knowledge: Knowledge) -> Fitted:
     )
     examples = Examples(encoder.encode(knowledge.examples), np.array(knowledge.example_labels, np.int64))
     unlabelled = encoder.encode(knowledge.unlabelled)
-    head = create_head()
+    head = create_head(multi_label=knowledge.independent, none_of_these=knowledge.none_of_these)
     head.fit(space, examples, unlabelled)
     return Fitted(space, examples, unlabelled, head)
 

@@ -15,16 +15,16 @@ MAX_UNLABELLED: Final = 10_000
 _MAX_LINE_BYTES: Final = 4_000_000
 
 
-def read_examples(path: Path) -> list[tuple[str, str]]:
+def read_examples(path: Path) -> list[tuple[str, str | None]]:
     """Read labelled examples: JSON lines with `text` and `label` (or a list `labels`); others are ignored.
 
     Returns:
-        (text, label name) pairs.
+        (text, label name) pairs; a label that is null says that the text is about none of them.
 
     Raises:
         FatalError: the file can't be read, or a line is no example.
     """
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, str | None]] = []
     for number, line in _lines(path):
         if not line.strip():
             continue
@@ -32,9 +32,11 @@ def read_examples(path: Path) -> list[tuple[str, str]]:
         text = value.get("text") if value else None
         if value is None or not isinstance(text, str) or not text.strip() or len(text) > MAX_TEXT_CHARS:
             raise FatalError(f"{path}, line {number}: an example is a JSON object with text and label")
-        names = value["labels"] if isinstance(value.get("labels"), list) else [value.get("label")]
-        for name in names:
-            if not isinstance(name, str):
+        if "label" not in value and not isinstance(value.get("labels"), list):
+            raise FatalError(f"{path}, line {number}: an example has a label")
+        names = value["labels"] if isinstance(value.get("labels"), list) else [value["label"]]
+        for name in names or [None]:
+            if name is not None and not isinstance(name, str):
                 raise FatalError(f"{path}, line {number}: an example has a label")
             found.append((text, name))
     return found

@@ -7,13 +7,14 @@ from typing import Final, NamedTuple
 import xxhash
 
 from config import TextSettings
-from schemas import Candidate, Evidence, LabelSet, Post, TextResult
+from schemas import Abstain, Candidate, Evidence, LabelSet, Post, TextResult
 from workers.errors import FatalError, PipelineError
 from workers.text.cascade_lane import CascadeLane
 from workers.text.duplicates import Remembered, fingerprint
 from workers.text.evidence import NearestText, words_that_counted
+from workers.text.heads.abstain import choose_threshold
 from workers.text.label_set import load_label_set
-from workers.text.lane import Lane, Prediction, SentenceLane, read_knowledge
+from workers.text.lane import Fitted, Knowledge, Lane, Prediction, SentenceLane, read_knowledge
 from workers.text.results import rank, text_result
 from workers.text.static_lane import StaticLane
 
@@ -22,6 +23,9 @@ _CHARS_PER_TOKEN: Final = 4
 
 _DEFAULT_THRESHOLD: Final = 0.5
 """The probability from which a label of a multi-label set, or the one label of a filter, holds."""
+
+_THRESHOLD_SAMPLE: Final = 2_000
+"""Posts of the sample that a threshold is chosen on: enough to place a quantile within a point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class TextWorker:
     Args:
         settings: the text section.
         label_set: what to label with.
-        examples: (text, label name) pairs beside those in the label set.
+        examples: (text, label name) pairs beside those in the label set; None: none of the labels.
         unlabelled: texts of the stream to adapt to.
 
     Raises:
@@ -68,13 +72,13 @@ class TextWorker:
         self,
         settings: TextSettings,
         label_set: LabelSet,
-        examples: Sequence[tuple[str, str]] = (),
+        examples: Sequence[tuple[str, str | None]] = (),
         unlabelled: Sequence[str] = (),
     ) -> None:
         self.label_set = label_set
         self._explain = settings.explain
         self._knowledge = read_knowledge(label_set, examples, unlabelled)
-        self._threshold = _threshold(label_set)
+        self._threshold = 0.0
         self._lane = _create_lane(settings)
         self._version = _version(label_set, examples, unlabelled)
         self._nearest: NearestText | None = None
@@ -98,6 +102,7 @@ class TextWorker:
         """
         self._lane.load()
         fitted = self._lane.fit(self._knowledge)
+        self._threshold = _threshold(self.label_set, self._knowledge, self._lane, fitted)
         if self._explain or not isinstance(
             self._lane, StaticLane
         ):  # there it would cost a quarter of the time
@@ -169,8 +174,11 @@ class TextWorker:
         made = []
         for candidates, margin, why in zip(ranked, margins, evidence, strict=True):
             best = candidates[0]
+            known = best.probability >= self._threshold
+            if self._knowledge.none_of_these:
+                known = known and best.probability >= 1 - sum(c.probability for c in candidates)
             held = tuple(c.label for c in candidates if c.probability >= self._threshold) if many else None
-            label = best.label if best.probability >= self._threshold else None
+            label = best.label if known else None
             made.append(_Answer(label, candidates, margin, held, why))
         return made
 
@@ -189,7 +197,7 @@ class TextWorker:
 
 
 def create_text_worker(
-    settings: TextSettings, examples: Sequence[tuple[str, str]] = (), unlabelled: Sequence[str] = ()
+    settings: TextSettings, examples: Sequence[tuple[str, str | None]] = (), unlabelled: Sequence[str] = ()
 ) -> TextWorker:
     """The text worker that settings ask for; not loaded yet.
 
@@ -217,20 +225,31 @@ def _create_lane(settings: TextSettings) -> Lane:
     return SentenceLane(settings.model, threads=settings.threads)
 
 
-def _threshold(label_set: LabelSet) -> float:
-    """The probability below which no label is given."""
-    if label_set.abstain is not None and label_set.abstain.threshold is not None:
-        return label_set.abstain.threshold
-    return _DEFAULT_THRESHOLD if label_set.multi_label or len(label_set.labels) == 1 else 0.0
+def _threshold(label_set: LabelSet, knowledge: Knowledge, lane: Lane, fitted: Fitted) -> float:
+    """The probability below which no label is given, by the label set's rule and the sample of the stream."""
+    rule = label_set.abstain
+    if rule is None or rule == Abstain():
+        return _DEFAULT_THRESHOLD if knowledge.independent else 0.0
+    if rule.threshold is not None:
+        return rule.threshold
+    sample = knowledge.unlabelled[:_THRESHOLD_SAMPLE]
+    stream = lane.predict(sample, lane.tokenise(sample)).probabilities.max(axis=1)
+    validation = getattr(fitted.head, "validation", None)
+    if validation is None:
+        return choose_threshold(rule, stream)
+    right = validation.probabilities.argmax(axis=1) == validation.labels
+    return choose_threshold(rule, stream, validation.probabilities.max(axis=1), right)
 
 
-def _version(label_set: LabelSet, examples: Sequence[tuple[str, str]], unlabelled: Sequence[str]) -> str:
+def _version(
+    label_set: LabelSet, examples: Sequence[tuple[str, str | None]], unlabelled: Sequence[str]
+) -> str:
     version = str(label_set.version)
     if not examples and not unlabelled:
         return version
     digest = xxhash.xxh3_64()
     for text, name in examples:
-        digest.update(f"{len(text)}:{text}{name}\n".encode(errors="surrogatepass"))
+        digest.update(f"{len(text)}:{text}{name or ''}\n".encode(errors="surrogatepass"))
     for text in unlabelled:
         digest.update(f"{len(text)}:{text}\n".encode(errors="surrogatepass"))
     return f"{version}+{digest.hexdigest()[:8]}"
