@@ -1,13 +1,16 @@
 """Compare mode on DeepPCB: defects hit, false boxes, average precision, pairs a second.
 
-    python -m benchmarks.compare_deeppcb [--data ../shared/data/deeppcb] [--sweep] [--synthetic]
+    python -m benchmarks.compare_deeppcb [--data ../shared/data/deeppcb] [--processes 2] [--set margin_px=8]
+    python -m benchmarks.compare_deeppcb --margins 6 7 8 9 10 11 12 13
 
 A defect counts as hit by at most one box and a box hits at most one defect (IoU ≥ 0.33, best pairs first).
+With --margins each group is judged with the margin that is best (F) on the other groups.
 """
 
 import argparse
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,20 +145,64 @@ def evaluate(data: list[Pair], **options: float) -> dict[str, Score]:
     return scores
 
 
+def cross_validate(data: list[Pair], margins: list[int]) -> None:
+    """Choose the margin on all groups but one, judge that one."""
+    by_margin = {margin: evaluate(data, margin_px=margin) for margin in margins}
+    for margin, scores in by_margin.items():
+        print(f"margin {margin:2}    {scores['all']}")
+    total = Score()
+    for group in sorted({pair.group for pair in data}):
+        others = [name for name in by_margin[margins[0]] if name not in ("all", group)]
+        best = max(
+            margins,
+            key=lambda margin: (
+                sum(by_margin[margin][name].hit * 2 for name in others)
+                / sum(by_margin[margin][name].boxes + by_margin[margin][name].defects for name in others)
+            ),
+        )
+        held_out = by_margin[best][group]
+        print(f"{group:12} with margin {best} chosen on the others: {held_out}")
+        total.pairs += held_out.pairs
+        total.defects += held_out.defects
+        total.hit += held_out.hit
+        total.boxes += held_out.boxes
+        total.ranked = (total.ranked or []) + (held_out.ranked or [])
+    print(f"held out     {total}")
+
+
+def _timed(part: list[Pair]) -> int:
+    cv2.setNumThreads(1)
+    evaluate(part)
+    return len(part)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--limit", type=int, default=None)
+    parser.add_argument("--margins", type=int, nargs="*")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], metavar="OPTION=VALUE")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     data = list(pairs(arguments.data))[: arguments.limit]
+    if arguments.margins:
+        cross_validate(data, arguments.margins)
+        return
+    if arguments.processes > 1:
+        with ProcessPoolExecutor(arguments.processes) as pool:
+            list(pool.map(_timed, [data[:5]] * arguments.processes))  # imports are not timed
+            started = time.perf_counter()
+            parts = [data[index :: arguments.processes] for index in range(arguments.processes)]
+            done = sum(pool.map(_timed, parts))
+        print(f"{done / (time.perf_counter() - started):.1f} pairs/s, {arguments.processes} processes")
+        return
     options = {key: float(value) for key, value in (one.split("=") for one in arguments.set)}
     options = {key: int(value) if value == int(value) else value for key, value in options.items()}
     started = time.perf_counter()
     scores = evaluate(data, **options)
     seconds = time.perf_counter() - started
-    for name, score in scores.items():
+    for name, score in sorted(scores.items()):
         print(f"{name:12} {score}")
     print(f"{len(data) / seconds:.1f} pairs/s, one process, decoding and enrolling each reference included")
 

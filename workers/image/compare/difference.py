@@ -51,18 +51,19 @@ def extremes(image: Grey, tolerance_px: int) -> Extremes:
     return Extremes(image, cv2.erode(image, kernel), cv2.dilate(image, kernel))
 
 
-def excess(reference: Extremes, test: Extremes) -> tuple[Grey, Grey]:
+def excess(reference: Extremes, test: Extremes) -> Grey:
     """How far each pixel lies outside the values found within the tolerance, in either picture.
 
     A pixel of the test image is explained by any reference pixel within the tolerance, and the other way
     round, so that both an added and a vanished speck show.
 
     Returns:
-        Brighter and darker than the reference allows, in grey levels, uint8, both (h, w).
+        Grey levels brighter or darker than the reference allows, uint8, shape (h, w).
     """
     brighter = cv2.max(cv2.subtract(test.image, reference.high), cv2.subtract(test.low, reference.image))
     darker = cv2.max(cv2.subtract(reference.low, test.image), cv2.subtract(reference.image, test.high))
-    return brighter, darker
+    beyond: Grey = cv2.max(brighter, darker)
+    return beyond
 
 
 def contrast_of(reference: Grey) -> float:

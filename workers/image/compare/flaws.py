@@ -41,12 +41,10 @@ class Flaw:
     Attributes:
         box: x1, y1, x2, y2 around what differs, without margin.
         score: in [0, 1), see `HALF_SCORE`.
-        sign: 1 where the test image is mostly brighter, -1 where darker.
     """
 
     box: Box
     score: float
-    sign: int
 
 
 class FlawFinder:
@@ -70,25 +68,17 @@ class FlawFinder:
         self._margin_px = margin_px
 
     def find(
-        self,
-        reference: Extremes,
-        test: Extremes,
-        brighter: Grey,
-        darker: Grey,
-        valid: NDArray[np.bool_] | None,
+        self, reference: Extremes, test: Extremes, beyond: Grey, valid: NDArray[np.bool_] | None
     ) -> list[Flaw]:
         """Flaws, highest score first.
 
         Args:
             reference: the reference with its extremes, shape (h, w).
             test: the aligned test image with its extremes, shape (h, w).
-            brighter: what `excess` gives, shape (h, w).
-            darker: the same for darker.
+            beyond: what `excess` gives, shape (h, w).
             valid: bool, shape (h, w): where differences count; everywhere where left out.
         """
-        both = cv2.max(brighter, darker)
-        if valid is not None:
-            both[~valid] = 0
+        both = beyond if valid is None else np.where(valid, beyond, 0).astype(np.uint8)
         binary = self._binary(both)
         if not cv2.hasNonZero(binary):
             return []
@@ -106,8 +96,7 @@ class FlawFinder:
             size = float(np.sqrt(area)) * max(0.0, reach - 1)
             if size > 0 and (reach < _SAFE_RADIUS_PX or area < 12):
                 size *= self._unexplained(*padded, box) ** 2
-            sign = 1 if int(brighter[part][inside].sum()) >= int(darker[part][inside].sum()) else -1
-            flaws.append(Flaw(box, size / (size + HALF_SCORE), sign))
+            flaws.append(Flaw(box, size / (size + HALF_SCORE)))
         return self._joined(sorted(flaws, key=lambda flaw: -flaw.score))
 
     def _binary(self, both: Grey) -> Grey:
@@ -150,7 +139,7 @@ class FlawFinder:
         return min(1.0, best / still)
 
     def _count(self, reference: Extremes, test: Extremes) -> int:
-        return cv2.countNonZero(self._binary(cv2.max(*excess(reference, test))))
+        return cv2.countNonZero(self._binary(excess(reference, test)))
 
     def _joined(self, flaws: list[Flaw]) -> list[Flaw]:
         """Join flaws whose widened boxes overlap much; a joined flaw is as sure as its surest part."""

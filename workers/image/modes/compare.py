@@ -174,15 +174,15 @@ class CompareMode:
         """Flaws of an aligned image in the reference's light, highest score first."""
         reference, lit = match_sharpness(enrolled.grey, lit)
         ours, theirs = extremes(reference, self._tolerance_px), extremes(lit, self._tolerance_px)
-        brighter, darker = excess(ours, theirs)
+        beyond = excess(ours, theirs)
         for (x1, y1, x2, y2), tolerance in enrolled.zones.tolerances:
             part = (slice(y1, y2), slice(x1, x2))
             looser = excess(extremes(reference, tolerance), extremes(lit, tolerance))
-            brighter[part], darker[part] = looser[0][part], looser[1][part]
+            beyond[part] = looser[part]
         if enrolled.zones.ignored is not None:
             valid = ~enrolled.zones.ignored if valid is None else valid & ~enrolled.zones.ignored
         finder = FlawFinder(enrolled.contrast, self._floor, self._join_px, self._margin_px)
-        return finder.find(ours, theirs, brighter, darker, valid)
+        return finder.find(ours, theirs, beyond, valid)
 
 
 def _grey(image: DecodedImage) -> tuple[NDArray[np.uint8], float]:

@@ -15,8 +15,8 @@ Floats = NDArray[np.float32]
 
 _REACH_CELLS: Final = 2
 """How far a part may be displaced, in cells of the description."""
-_CONTEXT_CELLS: Final = 5
-"""Side of the neighbourhood that is compared, in cells."""
+_CONTEXT: Final = (5, 5)
+"""The neighbourhood that is compared, in cells."""
 
 
 def distances(query: Floats, others: Floats) -> Floats:
@@ -38,16 +38,11 @@ def _one_way(shifted: Floats, still: Floats) -> Floats:
     rows, columns = still.shape[:2]
     reach = _REACH_CELLS
     padded = np.pad(shifted, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    best: Floats | None = None
+    best = np.full((len(shifted), rows, columns), np.inf, np.float32)
     for dy in range(2 * reach + 1):
         for dx in range(2 * reach + 1):
             apart = padded[:, dy : dy + rows, dx : dx + columns] - still
             cells = np.einsum("krcd,krcd->krc", apart, apart)
             local = np.stack([cv2.blur(one, _CONTEXT, borderType=cv2.BORDER_CONSTANT) for one in cells])
-            best = local if best is None else np.minimum(best, local)
-    if best is None:
-        raise AssertionError("no shift was tried")
+            np.minimum(best, local, out=best)
     return np.asarray(np.sqrt(np.maximum(best, 0).sum(axis=(1, 2))), np.float32)
-
-
-_CONTEXT: Final = (_CONTEXT_CELLS, _CONTEXT_CELLS)
