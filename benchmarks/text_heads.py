@@ -1,0 +1,130 @@
+"""The table of docs/benchmarks/text.md: heads and peers on the evaluation sets, by number of examples.
+
+    python benchmarks/text_heads.py [--sets ag_news,bbc_news] [--shots 0,8,64] [--seeds 5] [--peers] [--no-adapt]
+
+Embeddings are kept under --cache, so that only the first run takes minutes.
+"""
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from text_label_sets import BENCHMARKS, DATA, Benchmark
+
+from cli.evaluate import embed_whole
+from workers.text.heads.base import LabelSpace
+from workers.text.heads.metrics import average_precision
+from workers.text.heads.peers import LogisticRegressionPeer, installed_peers
+from workers.text.heads.registry import create_head
+from workers.text.heads.trials import Collection, Contestant, Draw, HeadContestant, draw_posts, run_trial
+from workers.text.models import SentenceEncoder
+
+
+def load(benchmark: Benchmark, encoder: SentenceEncoder, cache: Path) -> tuple[LabelSpace, Collection]:
+    """Read a collection, and embed it once."""
+    names = tuple(benchmark.labels)
+    rows = [json.loads(line) for line in (DATA / benchmark.file).open(encoding="utf-8")]
+    kept = cache / f"{benchmark.file.split('/')[0]}.npy"
+    if not kept.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        np.save(kept, embed_whole(encoder, [row["text"] for row in rows]))
+    known = [i for i, row in enumerate(rows) if row[benchmark.field] in names]
+    phrases = [
+        (text, index, "name" if first else "description")
+        for index, (name, more) in enumerate(benchmark.labels.items())
+        for first, text in ((True, name.replace("_", " ")), *((False, text) for text in more))
+    ]
+    space = LabelSpace(
+        names,
+        tuple(text for text, _, _ in phrases),
+        np.array([index for _, index, _ in phrases]),
+        tuple(kind for _, _, kind in phrases),
+        encoder.encode([text for text, _, _ in phrases]),
+    )
+    groups = None if benchmark.across is None else [rows[i][benchmark.across] for i in known]
+    labels = np.array([names.index(rows[i][benchmark.field]) for i in known])
+    return space, Collection([rows[i]["text"] for i in known], np.load(kept)[known], labels, groups)
+
+
+def relevance(encoder: SentenceEncoder, cache: Path) -> None:
+    """crisis_events: related to the event or not, after its first 50 posts; average precision of unrelated."""
+    labels = {
+        "informative": (
+            "about the disaster: flood, fire, earthquake, storm, explosion, shooting, its victims and relief",
+        ),
+        "unrelated": ("something else: personal chat, advertising, entertainment, sports",),
+    }
+    both = Benchmark("crisis_events/posts.jsonl", "relevance", labels, "event")
+    space, posts = load(both, encoder, cache)
+    rows = [json.loads(line) for line in (DATA / both.file).open(encoding="utf-8")]
+    everything = np.load(cache / "crisis_events.npy")
+    events = np.array([row["event"] for row in rows])
+    unrelated = np.array([row["relevance"] == "unrelated" for row in rows])
+    judged: list[Contestant] = [HeadContestant("product", create_head), LogisticRegressionPeer()]
+    judged.append(HeadContestant("zero_shot", partial(create_head, "zero_shot")))
+    found: dict[str, list[float]] = {one.name: [] for one in judged}
+    posts = Collection([row["text"] for row in rows], everything, unrelated.astype(np.int64))
+    for event in sorted(set(events)):
+        places = np.flatnonzero(events == event)
+        first, rest = places[:50], places[50:]
+        if len(set(unrelated[first])) < 2:
+            print(f"relevance, {event}: no unrelated post among the first 50, left out")
+            continue
+        draw = Draw(first, rest, rest)
+        for one in judged:
+            probabilities, _ = one.judge(space, posts, draw)
+            found[one.name].append(average_precision(probabilities[:, 1], unrelated[rest]))
+    for name, values in found.items():
+        print(f"relevance, average precision of unrelated posts, {name:20} {100 * np.mean(values):5.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sets", default=",".join(BENCHMARKS))
+    parser.add_argument("--shots", default="0,8,64")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--no-adapt", action="store_true")
+    parser.add_argument("--relevance", action="store_true")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "feedsight" / "benchmarks")
+    chosen = parser.parse_args()
+    encoder = SentenceEncoder(threads=chosen.threads)
+    encoder.load()
+    judged: list[Contestant] = [
+        HeadContestant("product", create_head),
+        HeadContestant("zero_shot", partial(create_head, "zero_shot")),
+        LogisticRegressionPeer(),
+    ]
+    if chosen.peers:
+        judged += [HeadContestant(name, partial(create_head, name)) for name in ("wmap", "linear")]
+        judged += [one for one in installed_peers(encoder.source) if one.name != judged[2].name]
+    if chosen.relevance:
+        relevance(encoder, chosen.cache)
+        return
+    print(f"{'set':24}{'shots':>5}  {'head':28}{'accuracy':>12}{'macro F1':>12}{'ECE':>7}{'fit s':>7}")
+    for name in chosen.sets.split(","):
+        space, posts = load(BENCHMARKS[name], encoder, chosen.cache)
+        for shots in map(int, chosen.shots.split(",")):
+            draws = [
+                draw_posts(posts, shots, seed, adapt=not chosen.no_adapt) for seed in range(chosen.seeds)
+            ]
+            for one in judged:
+                if shots < one.least_shots:
+                    continue
+                scores = [run_trial(one, space, posts, draw, 0.9) for draw in draws]
+                accuracies = [100 * score.accuracy for score in scores]
+                f1 = [100 * score.macro_f1 for score in scores]
+                error = np.mean([score.calibration_error for score in scores])
+                took = np.mean([score.fit_s for score in scores])
+                print(
+                    f"{name:24}{shots:5}  {one.name:28}{np.mean(accuracies):6.1f} ± {np.std(accuracies):3.1f}"
+                    f"{np.mean(f1):6.1f} ± {np.std(f1):3.1f}{error:7.3f}{took:7.2f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
