@@ -105,9 +105,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     for name in arguments.sets:
         found = hands(arguments.data / name)
-        for specimens in arguments.specimens:
-            if min(len(hand.genuine) for hand in found.values()) <= specimens:
-                specimens = min(len(hand.genuine) for hand in found.values()) - 1
+        most = min(len(hand.genuine) for hand in found.values()) - 1
+        for specimens in sorted({min(one, most) for one in arguments.specimens}):
             rng = np.random.default_rng(0)
             together, each, passed, refused = [], [], [], []
             limit = score_of(excess_at(arguments.false_accepts))

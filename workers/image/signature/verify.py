@@ -16,8 +16,8 @@ _TYPICAL_SPREAD: Final = 0.40
 """How far a hand's signatures lie from five specimens of it."""
 _SINGLE_SPREAD: Final = 0.47
 """The same from a single specimen, where there is no nearest to profit from."""
-_OWN_SHARE: Final = 0.6
-"""Exponent of the subject's own spread beside the typical one: five specimens tell it only roughly."""
+_PRIOR_SPECIMENS: Final = 3.0
+"""So many specimens the typical spread is worth beside the subject's own, which few tell only roughly."""
 _TYPICAL_OTHERS: Final = 0.75
 """How far a specimen lies from the nearest signatures of other subjects."""
 _NEAREST_OTHERS: Final = 5
@@ -72,7 +72,8 @@ class Subject:
         own = float(np.mean([_summary(np.delete(row, index)) for index, row in enumerate(apart)]))
         # copies of one signature as specimens must not make everything else a forgery
         own = max(own, _TYPICAL_SPREAD / 4)
-        return float(own**_OWN_SHARE * _TYPICAL_SPREAD ** (1 - _OWN_SHARE))
+        share = count / (count + _PRIOR_SPECIMENS)
+        return float(own**share * _TYPICAL_SPREAD ** (1 - share))
 
     def _against(self, others: Sequence[Floats]) -> float:
         """What others' signatures say of the specimens' scale: dense ones are nearer to everything."""
