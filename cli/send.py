@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
         Example: feedsight send images photographs/ --kafka 127.0.0.1:9092
         """
         settings = _settings(config, kafka, prefix)
-        _publish(settings, settings.topics.prefix + "images", _images(source, claim_check))
+        _publish(settings, settings.topics.prefix + "images", image_records(source, claim_check))
 
     app.add_typer(send, name="send")
 
@@ -112,7 +112,8 @@ def _posts(file: Path) -> "Iterator[Outgoing]":
             yield Outgoing(identity.encode() if identity else None, line, headers)
 
 
-def _images(source: Path, claim_check: bool) -> "Iterator[Outgoing]":
+def image_records(source: Path, claim_check: bool) -> "Iterator[Outgoing]":
+    """Read the images of a folder or manifest into records, in order."""
     from workers.image.manifest import BadLine, folder_entries, is_manifest, manifest_entries
 
     if source.is_dir():

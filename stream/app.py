@@ -128,10 +128,7 @@ def run(settings: Settings, workers: dict[str, Worker[Any, Any, Any]]) -> int:
     Returns:
         The exit status: EXIT_OK after a drain, EXIT_FAILED or EXIT_USAGE after a fatal error.
     """
-    # Messages are many and short-lived, and hold no cycles: collecting as often as Python would costs a
-    # third of the engine's time. What is loaded by now lives as long as the process.
-    gc.freeze()
-    gc.set_threshold(GC_ALLOCATIONS, 50, 50)
+    tune_collector()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     app = create_app(settings, workers)
@@ -149,6 +146,16 @@ def run(settings: Settings, workers: dict[str, Worker[Any, Any, Any]]) -> int:
             sys.stderr.write(f"feedsight: {lane.spec.name}: {lane.fatal.detail}\n")
             return EXIT_USAGE if lane.fatal.reason in USAGE_REASONS else EXIT_FAILED
     return status
+
+
+def tune_collector() -> None:
+    """Make Python's cyclic garbage collector run more rarely.
+
+    Messages are many and short-lived, and hold no cycles: collecting as often as Python would costs a
+    third of the engine's time. What is loaded by now lives as long as the process.
+    """
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS, 50, 50)
 
 
 class Snapshots(mode.Service):  # type: ignore[misc]

@@ -37,7 +37,7 @@ def fresh_settings(bootstrap: str, check_crcs: bool = False, **sections: dict[st
             "kafka": {
                 "bootstrap": bootstrap,
                 "group": name + "g",
-                "session_timeout_ms": 10_000,
+                "session_timeout_ms": 6_000,
                 "check_crcs": check_crcs,
             },
             "topics": {"prefix": name},
