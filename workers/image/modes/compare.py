@@ -1,6 +1,8 @@
 """Compare: a photograph against one named reference, what differs boxed and scored."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,6 +81,7 @@ class CompareMode:
         self._tolerance_px = edge_tolerance_px
         self._floor = floor
         self._join_px = join_px
+        self._pool = ThreadPoolExecutor(settings.threads or os.cpu_count(), thread_name_prefix="compare")
         self._references: dict[str, _Enrolled] = {}
         self._labelled: dict[str, _Labelled] = {}
         self._kinds = KindClassifier()
@@ -118,7 +121,8 @@ class CompareMode:
         if self._kinds_stale:
             self._learn_kinds()
             self._kinds_stale = False
-        return [self._judge(message, image) for message, image in batch]
+        # OpenCV lets go of the interpreter's lock, so that threads share the cores
+        return list(self._pool.map(self._judge, *zip(*batch, strict=True))) if batch else []
 
     def _learn_kinds(self) -> None:
         """Fit the kinds to the labelled boxes whose reference is enrolled."""
