@@ -105,7 +105,7 @@ def margin_for(margins: Floats, agree: NDArray[np.bool_], *, agreement: float, m
     """
     order = np.argsort(margins, kind="stable")
     wrong_after = (~agree[order])[::-1].cumsum()[::-1]  # disagreements left if the first i go on
-    allowed = (1 - agreement) * len(order)
+    allowed = (1 - agreement) * len(order) + 1e-9
     enough = np.flatnonzero(np.append(wrong_after, 0) <= allowed)
     going_on = min(int(enough[0]), int(max_share * len(order)))
     return float(margins[order[going_on]]) if going_on < len(order) else float("inf")
