@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 TAIL_SHARE: Final = 0.25
 """The highest share of the scores, to which the tail is fitted."""
-FEW_PENALTY: Final = 0.8
-"""With n parts the threshold is raised by this share over n: each part held out misses 1/n of what is known
-of the others, and the highest of few scores says little. Found on commutators with 2 to 64 parts."""
+FEW_PENALTY: Final = 1.4
+"""With n parts the threshold is raised by this share over n squared: each part held out misses 1/n of
+what is known of the others, and one part says nothing of how parts differ. Found on commutators with 1 to 64
+parts."""
 
 
 def false_alarm_threshold(scores: NDArray[np.float64], rate: float, parts: int) -> float:
@@ -35,4 +36,4 @@ def false_alarm_threshold(scores: NDArray[np.float64], rate: float, parts: int) 
     mean_excess = float(np.mean(ordered[n - tail :] - start))
     spread = max(mean_excess, 0.05 * abs(start), 1e-6)
     reached = start + spread * float(np.log((tail / n) / rate))
-    return max(reached, float(ordered[-1])) * (1 + FEW_PENALTY / parts)
+    return max(reached, float(ordered[-1])) * (1 + FEW_PENALTY / parts**2)
