@@ -137,11 +137,11 @@ def _text(name: str, value: bytes) -> str:
 
 
 @lru_cache(maxsize=4_096)
-def _identity(topic: str, partition: int, model: str, version: str) -> tuple[str, bytes, bytes]:
+def _identity(topic: str, partition: int, model: str, version: str) -> tuple[bytes, bytes, bytes]:
     """Parts of a result's id and origin that all results of a partition and version share."""
     digest = hashlib.sha256(f"{model}\0{version}".encode()).hexdigest()[:12]
     head = f',"source":{{"topic":{orjson.dumps(topic).decode()},"partition":{partition},"offset":'
-    return f"{topic}-{partition}-", f"-{digest}".encode(), head.encode()
+    return f"{topic}-{partition}-".encode(), f"-{digest}".encode(), head.encode()
 
 
 def encode_result(
@@ -160,7 +160,7 @@ def encode_result(
     """
     head, tail, source = _identity(record.topic, record.partition, result.model, result.version)
     offset = b"%d" % record.offset
-    result_id = head.encode() + offset + tail
+    result_id = head + offset + tail
     body = result.to_json()
     # The worker's own JSON is spliced, not built again: this is the hot path. A test reads it back.
     value = b"".join((body[:-1], b',"result_id":"', result_id, b'"', source, offset, b"}}"))

@@ -21,7 +21,7 @@ from typing import Final
 from aiokafka import TopicPartition
 
 from stream.outlet import FencedError, Outlet, RecordTooLargeError
-from stream.records import Answer, OutputRecord
+from stream.records import Item, OutputRecord
 from workers.errors import FatalError, TransientError
 
 logger = logging.getLogger(__name__)
@@ -31,10 +31,10 @@ ATTEMPTS: Final = 5
 
 FIRST_BACKOFF_S: Final = 0.2
 
-Build = Callable[[Sequence[Answer], bool], list[OutputRecord]]
+Build = Callable[[Sequence[Item], bool], list[OutputRecord]]
 """Turns answers into records; True leaves out the values of dead letters that are too large."""
 
-Done = Callable[[Sequence[Answer]], None]
+Done = Callable[[Sequence[Item]], None]
 
 
 class PartitionDelivery:
@@ -63,7 +63,7 @@ class PartitionDelivery:
         self._done = done
         self._max_items = max_items
         self._committed: int | None = None
-        self._ready: deque[Answer] = deque()
+        self._ready: deque[Item] = deque()
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
@@ -81,7 +81,7 @@ class PartitionDelivery:
         self.next_offset = next_offset
         self._drained.clear()
 
-    def answer(self, answers: Sequence[Answer]) -> None:
+    def answer(self, answers: Sequence[Item]) -> None:
         """Hand over answers, in the order of their offsets."""
         self._ready.extend(answers)
         self._wake.set()
@@ -113,7 +113,7 @@ class PartitionDelivery:
         self._ready.clear()
         await self._outlet.close()
 
-    async def _deliver(self, chunk: list[Answer]) -> None:
+    async def _deliver(self, chunk: list[Item]) -> None:
         next_offset = chunk[-1].record.offset + 1
         omit_large = False
         for attempt in range(1, ATTEMPTS + 1):

@@ -23,8 +23,8 @@ from stream.delivery import PartitionDelivery
 from stream.inference import Inference
 from stream.metrics import LaneMetrics
 from stream.outlet import IdempotentOutlet, Outlet, TransactionalOutlet, committed_reader
-from stream.records import Answer, OutputRecord
-from stream.session import Item, Session
+from stream.records import Item, OutputRecord
+from stream.session import Session
 from stream.watchdog import Watchdog
 from workers.base import Worker
 from workers.batching import Batcher
@@ -155,7 +155,7 @@ class Lane(mode.Service):  # type: ignore[misc]
         await session.run()
 
     def _make_delivery(self, partition: TopicPartition, progressed: Callable[[], None]) -> PartitionDelivery:
-        def done(answers: Sequence[Answer]) -> None:
+        def done(answers: Sequence[Item]) -> None:
             self.metrics.committed(answers)
             self._watchdog.progressed()
             progressed()
@@ -186,7 +186,7 @@ class Lane(mode.Service):  # type: ignore[misc]
             committed,
         )
 
-    def _build(self, answers: Sequence[Answer], omit_large: bool) -> list[OutputRecord]:
+    def _build(self, answers: Sequence[Item], omit_large: bool) -> list[OutputRecord]:
         """Turn answers into results and dead letters."""
         common = result_headers(self.spec.event_type, f"/feedsight/{self._group}")
         records: list[OutputRecord] = []

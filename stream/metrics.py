@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from schemas import LatencySummary, MetricsSnapshot, TextResult
-from stream.records import Answer
+from stream.records import Item
 from workers.errors import PipelineError
 
 LATENCY_BUCKETS_S: Final = (
@@ -155,7 +155,7 @@ class LaneMetrics:
         self._batches.observe(count)
         self._compute.observe(seconds)
 
-    def committed(self, answers: Sequence[Answer]) -> None:
+    def committed(self, answers: Sequence[Item]) -> None:
         """A chunk was committed."""
         window, lane = self._window, self._lane
         verdicts: Tally[str] = Tally()

@@ -1,6 +1,6 @@
 """Records on their way in and out, between the codec and the delivery."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from workers.errors import PipelineError
@@ -31,9 +31,19 @@ class OutputRecord(NamedTuple):
 
 
 @dataclass(slots=True)
-class Answer:
-    """An input and what came of it: a result, or the error that it is dead-lettered with."""
+class Item:
+    """An input on its way through a session: decoded, then answered.
+
+    Attributes:
+        record: the input.
+        message: what it was decoded to, or the error that it is dead-lettered with.
+        size_bytes: of its value, counted against the queue's limit.
+        delivery: the delivery of its partition; sessions set it.
+        outcome: a result, or an error; set when it is answered.
+    """
 
     record: InputRecord
-    outcome: Any | PipelineError
-    size_bytes: int = field(default=0)
+    message: Any | PipelineError
+    size_bytes: int = 0
+    delivery: Any = None
+    outcome: Any | PipelineError = None

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -22,7 +21,7 @@ from stream.delivery import PartitionDelivery
 from stream.inference import Inference
 from stream.metrics import LaneMetrics
 from stream.outlet import translated
-from stream.records import Answer, InputRecord
+from stream.records import InputRecord, Item
 from workers.base import Worker
 from workers.batching import Batcher
 from workers.errors import MessageError, PipelineError
@@ -31,16 +30,6 @@ logger = logging.getLogger(__name__)
 
 MAX_POLL_RECORDS = 4_000
 POLL_TIMEOUT_MS = 200
-
-
-@dataclass(slots=True)
-class Item:
-    """An input between its decoding and its answer."""
-
-    delivery: PartitionDelivery
-    record: InputRecord
-    message: Any
-    size_bytes: int
 
 
 class Session(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -200,7 +189,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             message, cost = self._decoded(record)
             size = len(record.value) if record.value else 0
             total_bytes += size
-            items.append((Item(delivery, record, message, size), cost))
+            items.append((Item(record, message, size, delivery), cost))
         if items:
             self._metrics.read(len(items))
             delivery.took(len(items), total_bytes, records[-1].offset + 1)
@@ -245,12 +234,14 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             started = time.monotonic()
             outcomes = iter(await self._inference.run(messages, prepared))
             self._metrics.inferred(len(messages), time.monotonic() - started)
-            answers: dict[PartitionDelivery, list[Answer]] = {}
+            answered: dict[PartitionDelivery, list[Item]] = {}
             for item in batch:
                 message = item.message
-                outcome = message if isinstance(message, PipelineError) else next(outcomes)
-                answer = Answer(item.record, outcome, item.size_bytes)
-                answers.setdefault(item.delivery, []).append(answer)
-            for delivery, ready in answers.items():
+                item.outcome = message if isinstance(message, PipelineError) else next(outcomes)
+                if item.delivery in answered:
+                    answered[item.delivery].append(item)
+                else:
+                    answered[item.delivery] = [item]
+            for delivery, ready in answered.items():
                 if not delivery.closed:
                     delivery.answer(ready)
