@@ -75,7 +75,8 @@ BENCHMARKS = {
         "label",
         {
             "world": (
-                "international news about politics, governments, war, diplomacy and conflicts in other countries",
+                "international news about politics, governments, war, diplomacy and conflicts in other "
+                "countries",
             ),
             "sports": ("news about sports, games, teams, players, matches and championships",),
             "business": (
@@ -131,7 +132,8 @@ BENCHMARKS = {
         "label",
         {
             "disaster": (
-                "a report of a real disaster or emergency: fire, flood, earthquake, crash, attack, casualties",
+                "a report of a real disaster or emergency: fire, flood, earthquake, crash, attack, "
+                "casualties",
             ),
             "other": ("everyday chatter, jokes, opinions, music, games and figures of speech",),
         },

@@ -27,7 +27,8 @@ def draw_confusion(table: NDArray[np.int64], names: Sequence[str], title: str, p
     left = MARGIN_PX + max(int(font.getlength(name)) for name in names) + 10
     top = 2 * MARGIN_PX + 20 + left
     side = CELL_PX * len(names)
-    image = Image.new("RGB", (left + side + MARGIN_PX, top + side + MARGIN_PX), "white")
+    width = max(left + side, MARGIN_PX + int(font.getlength(title))) + MARGIN_PX
+    image = Image.new("RGB", (width, top + side + MARGIN_PX), "white")
     pen = ImageDraw.Draw(image)
     pen.text((MARGIN_PX, MARGIN_PX), title, fill="black", font=font)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)

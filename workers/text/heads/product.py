@@ -28,6 +28,9 @@ SURE_PULL: Final = 2.0
 MOST_UNLABELLED: Final = 4_000
 """Unlabelled posts used; of more, evenly spaced ones."""
 
+FEWEST_UNLABELLED, FEWEST_EXAMPLES = 50, 200
+"""Posts, or else examples, from which on there is a stream to adapt to; fewer only mislead."""
+
 FEWEST_TO_VALIDATE: Final = 12
 """Examples from which on cross-validation says anything about the temperature."""
 
@@ -155,7 +158,7 @@ class ProductHead:
             self._filter.fit(space, examples, unlabelled)
             return
         stream = None
-        if len(unlabelled) + len(known.labels) > 2 * count:
+        if len(unlabelled) >= FEWEST_UNLABELLED or len(known.labels) >= FEWEST_EXAMPLES:
             stream = Stream.prepare(unlabelled, known.embeddings)
         fitted = self._fit_parts(prior, known, np.ones(len(known.labels), bool), stream)
         self.adaptation = fitted.adaptation
