@@ -11,7 +11,7 @@ itself, in two ways that held on every development set, with every wording of th
   smooth than they were is refused.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -100,13 +100,17 @@ class Adaptation:
         return self.purity >= self.start_purity - MOST_LOST
 
 
-def adapt(stream: Stream, start: Matrix, clamped: NDArray[np.bool_]) -> Adaptation:
+def adapt(
+    stream: Stream, start: Matrix, clamped: NDArray[np.bool_], like: Adaptation | None = None
+) -> Adaptation:
     """Fit the mixture at the loosest anchor at which the labels hold still.
 
     Args:
         stream: the sample.
         start: posteriors of its rows to start from, shape (n, L).
         clamped: shape (n,), rows that keep `start`: examples, one-hot.
+        like: an adaptation to the same stream, whose anchor and measures are taken over: cross-validation
+            fits five times faster.
     """
 
     def fit(anchor: float) -> tuple[LinearScores, Matrix]:
@@ -115,6 +119,9 @@ def adapt(stream: Stream, start: Matrix, clamped: NDArray[np.bool_]) -> Adaptati
         )
         return scores, softmax(scores.score(stream.features))
 
+    if like is not None:
+        scores, posteriors = fit(like.anchor)
+        return replace(like, scores=scores, posteriors=np.where(clamped[:, None], start, posteriors))
     middle, probe = fit(MIDDLE), fit(PROBE)
     moved = float((middle[1].argmax(axis=1) != probe[1].argmax(axis=1)).mean())
     if moved <= STABLE:

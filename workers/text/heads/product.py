@@ -171,7 +171,12 @@ class ProductHead:
         return softmax(self._fitted.score(embeddings)).astype(np.float32)
 
     def _fit_parts(
-        self, prior: LinearScores, known: Examples, used: NDArray[np.bool_], stream: Stream | None
+        self,
+        prior: LinearScores,
+        known: Examples,
+        used: NDArray[np.bool_],
+        stream: Stream | None,
+        like: Adaptation | None = None,
     ) -> Fitted:
         """Fit to the examples that are `used`; the others are unlabelled posts."""
         rows, labels = known.embeddings[used], known.labels[used]
@@ -185,7 +190,7 @@ class ProductHead:
         clamped = np.zeros(len(start), bool)
         clamped[len(start) - stream.examples :] = used
         start[clamped] = np.eye(len(prior.bias))[labels]
-        adaptation = adapt(stream, start, clamped)
+        adaptation = adapt(stream, start, clamped, like)
         vote = None
         if self._neighbours:
             chosen = np.unique(np.linspace(0, len(start) - 1, MOST_REFERENCES).astype(np.int64))
@@ -203,7 +208,7 @@ class ProductHead:
             return replace(fitted, blend=blend).matched(stream)
         scores = np.empty((len(BLENDS), len(known.labels), len(prior.bias)))
         for fold in split_folds(known.labels):
-            without = self._fit_parts(prior, known, ~fold, stream)
+            without = self._fit_parts(prior, known, ~fold, stream, adaptation)
             for i, weight in enumerate(BLENDS):
                 scores[i, fold] = replace(without, blend=weight).score(known.embeddings[fold])
         chosen = choose_blend(scores, known.labels)
