@@ -67,17 +67,16 @@ class Inference:
         Raises:
             FatalError: the worker can't go on, or fails on everything.
         """
-        if not messages:
-            return []
-        try:
-            outcomes: list[Any] = await self._in(self._model_thread, self._attempt, messages, prepared)
-        except FatalError:
-            raise
-        except TransientError as error:
-            return await self._again(messages, error)
-        except Exception as error:
-            return await self._split(messages, error)
-        self._failures = 0
+        outcomes = await self._once(messages, prepared)
+        for attempt in range(self._retries):
+            late = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, TransientError)]
+            if not late:
+                break
+            logger.warning("%d of %d may work later: %s", len(late), len(messages), outcomes[late[0]])
+            await self._sleep(FIRST_BACKOFF_S * 2**attempt)
+            again = await self._once([messages[n] for n in late], None)
+            for n, outcome in zip(late, again, strict=True):
+                outcomes[n] = outcome
         return outcomes
 
     def close(self) -> None:
@@ -97,22 +96,27 @@ class Inference:
             raise ValueError(f"{len(outcomes)} results for {len(messages)} messages")
         return outcomes
 
-    async def _again(self, messages: Sequence[Any], error: TransientError) -> list[Any]:
-        for attempt in range(self._retries):
-            await self._sleep(FIRST_BACKOFF_S * 2**attempt)
-            try:
-                return list(await self._in(self._model_thread, self._attempt, messages, None))
-            except TransientError as again:
-                error = again
-                logger.warning("attempt %d at a batch of %d failed: %s", attempt + 2, len(messages), error)
-        return [error] * len(messages)
+    async def _once(self, messages: Sequence[Any], prepared: Sequence[Any] | None) -> list[Any]:
+        """Infer once; what went wrong comes back in its place, unless it is fatal."""
+        if not messages:
+            return []
+        try:
+            outcomes: list[Any] = await self._in(self._model_thread, self._attempt, messages, prepared)
+        except FatalError:
+            raise
+        except TransientError as error:
+            return [error] * len(messages)
+        except Exception as error:
+            return await self._split(messages, error)
+        self._failures = 0
+        return outcomes
 
     async def _split(self, messages: Sequence[Any], error: Exception) -> list[Any]:
         """Halve the batch until the message that fails stands alone; the others get their results."""
         if len(messages) > 1:
             half = len(messages) // 2
-            first = await self.run(messages[:half], None)
-            return first + await self.run(messages[half:], None)
+            first = await self._once(messages[:half], None)
+            return first + await self._once(messages[half:], None)
         logger.error("the model failed on one message", exc_info=error)
         self._failures += 1
         if self._failures > MAX_CONSECUTIVE_FAILURES:

@@ -108,7 +108,7 @@ class Lane(mode.Service):  # type: ignore[misc]
         except TimeoutError:
             logger.error("lane %s did not drain in time", self.spec.name)
         self._inference.close()
-        self._watchdog.stop()
+        self._watchdog.stop(self.spec.name)
 
     @mode.Service.task  # type: ignore[untyped-decorator]
     async def _work(self) -> None:
@@ -157,7 +157,7 @@ class Lane(mode.Service):  # type: ignore[misc]
     def _make_delivery(self, partition: TopicPartition, progressed: Callable[[], None]) -> PartitionDelivery:
         def done(answers: Sequence[Item]) -> None:
             self.metrics.committed(answers)
-            self._watchdog.progressed()
+            self._watchdog.progressed(self.spec.name)
             progressed()
 
         return PartitionDelivery(
@@ -205,9 +205,10 @@ class Lane(mode.Service):  # type: ignore[misc]
     @mode.Service.task  # type: ignore[untyped-decorator]
     async def _watch(self) -> None:
         """Arm the watchdog every second while there is progress, or nothing to do."""
+        self._watchdog.progressed(self.spec.name)
         while not self.should_stop:
             if self.idle:
-                self._watchdog.progressed()
+                self._watchdog.progressed(self.spec.name)
             self._watchdog.check()
             await self.sleep(1.0)
 
@@ -228,14 +229,13 @@ class Lane(mode.Service):  # type: ignore[misc]
 
     @property
     def lag(self) -> int:
-        """Inputs on the broker that are not yet committed, over the partitions owned."""
+        """Inputs on the broker that could be read and are not yet committed, over the partitions owned."""
         assignment, consumer = self._assignment, self._consumer
         if assignment is None or consumer is None:
             return 0
         lag = 0
         for partition, delivery in assignment.deliveries.items():
-            end = consumer.highwater(partition)
-            lag += delivery.pending + max(0, (end or 0) - delivery.next_offset)
+            lag += delivery.pending + _unread(consumer, partition, delivery.next_offset)
         return lag
 
     def snapshot(self) -> Any:
@@ -249,3 +249,19 @@ class Lane(mode.Service):  # type: ignore[misc]
             model=self.worker.model,
             version=self.worker.version,
         )
+
+
+def _unread(consumer: AIOKafkaConsumer, partition: TopicPartition, next_offset: int) -> int:
+    """Offsets between what was taken in and what may be read.
+
+    Markers and aborted records of transactional senders fill offsets that hold no input: the consumer's
+    position has passed them, `next_offset` never does. An open transaction's records can't be read yet.
+    """
+    if not consumer._subscription.is_assigned(partition):
+        return 0
+    state = consumer._subscription.subscription.assignment.state_value(partition)
+    end = state.highwater or 0
+    if state.lso is not None and state.lso >= 0:
+        end = min(end, state.lso)
+    read_to = state.position if state.has_valid_position else 0
+    return max(0, end - max(next_offset, read_to))
