@@ -65,7 +65,8 @@ def worker(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("aiokafka").setLevel("ERROR")
-    for noisy in ("faust", "mode", "aiohttp.access"):
+    logging.getLogger("aiokafka.cluster").setLevel("CRITICAL")  # a topic it has not heard of yet is no error
+    for noisy in ("faust", "mode", "aiohttp.access", "faiss"):
         logging.getLogger(noisy).setLevel("WARNING")
     try:
         settings = load_settings(

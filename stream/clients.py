@@ -13,6 +13,9 @@ from stream.connection import client_options
 NEVER_MS: Final = 2**31 - 1
 """Past max_poll_interval aiokafka leaves the group for good (aiokafka#1187): the watchdog watches instead."""
 
+METADATA_MAX_AGE_MS: Final = 3_000
+"""A worker that starts before its topic exists, or grows, takes it up within this; aiokafka has 5 min."""
+
 MAX_BATCH_BYTES: Final = 1_000_000
 """Just under Kafka's default message.max.bytes of 1,048,588, which counts the batch's own header too."""
 
@@ -29,6 +32,7 @@ def lane_consumer(settings: KafkaSettings, group: str) -> AIOKafkaConsumer:
         heartbeat_interval_ms=settings.heartbeat_interval_ms,
         rebalance_timeout_ms=max(60_000, settings.session_timeout_ms),
         max_poll_interval_ms=NEVER_MS,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
         max_partition_fetch_bytes=4 * 2**20,
         fetch_max_wait_ms=settings.fetch_max_wait_ms,
         **client_options(settings),

@@ -125,6 +125,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._consumer.start()
             self._assignment.on_failure = self._fail
             self._consumer.subscribe([self._topic], listener=self)
+            if self._topic not in await self._consumer.topics():
+                logger.warning("topic %s does not exist yet; waiting for it", self._topic)
         except (KafkaError, OSError) as error:
             raise translated(error) from error
 

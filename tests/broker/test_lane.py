@@ -196,3 +196,12 @@ async def _send_null(settings) -> None:  # type: ignore[no-untyped-def]
     await producer.start()
     await producer.send_and_wait(settings.topics.prefix + "posts", None, key=b"tombstone")
     await producer.stop()
+
+
+@pytest.mark.broker
+async def test_a_lane_that_starts_before_its_topic_exists_takes_it_up(real_bootstrap: str) -> None:
+    settings = fresh_settings(real_bootstrap)
+    async with running(settings, EchoWorker()) as lane:
+        assert lane.state == "joining"
+        await send(settings, "posts", [post(f"p{i}") for i in range(20)])
+        await until(lambda: _count(settings, "labels", 20), 30)
