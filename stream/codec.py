@@ -51,7 +51,7 @@ def image_decoder(max_bytes: int) -> Callable[[InputRecord], ImageMessage]:
             raise MessageError("the value is null", reason="null_value")
         if len(value) > max_bytes:
             raise MessageError(f"{len(value)} bytes; at most {max_bytes} are taken", reason="too_large")
-        headers = dict(record.headers)
+        headers = {name.lower(): found for name, found in record.headers if found is not None}
         if _is_structured(record.headers):
             return _claim_check(_event_data(value) or b"")
         content_type = headers.get("content-type", b"").split(b";")[0].strip().lower()
@@ -83,7 +83,10 @@ def _event_data(value: bytes | None) -> bytes | None:
     data = event["data"]
     if isinstance(data, dict) and "id" not in data and isinstance(event.get("id"), str):
         data = {"id": event["id"], **data}
-    return orjson.dumps(data)
+    try:
+        return orjson.dumps(data)
+    except TypeError as error:  # orjson reads deeper than it writes
+        raise MessageError(f"the CloudEvent's data: {error}") from None
 
 
 def _claim_check(value: bytes) -> ImageMessage:

@@ -135,6 +135,8 @@ class PartitionDelivery:
             # 4. It failed, or nobody knows: fence, and ask what was committed.
             if await self._was_committed(next_offset):
                 break
+        else:
+            raise TransientError(f"{self.partition}: not written in {ATTEMPTS} attempts", reason="delivery")
         self._committed = next_offset
         # 5. Say what is done.
         self.pending -= len(chunk)

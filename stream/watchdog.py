@@ -28,7 +28,9 @@ class Timer(Protocol):
 
 
 class Watchdog:
-    """Feeds the timer as long as there is progress.
+    """Feeds the timer as long as all lanes of the process make progress.
+
+    A process has one timer, so its lanes share a watchdog; an idle lane does not cover for one that hangs.
 
     Args:
         limit_s: time without progress after which the process ends.
@@ -45,21 +47,24 @@ class Watchdog:
         self._limit_s = limit_s
         self._clock = clock
         self._timer = timer
-        self._last_progress = clock()
+        self._last_progress: dict[str, float] = {}
 
-    def progressed(self) -> None:
-        """Something was committed, or there is nothing to do."""
-        self._last_progress = self._clock()
+    def progressed(self, lane: str) -> None:
+        """Something was committed in a lane, or it has nothing to do. The lane is watched from now on."""
+        self._last_progress[lane] = self._clock()
 
     def stalled_s(self) -> float:
-        """Seconds since the last progress."""
-        return self._clock() - self._last_progress
+        """Seconds since the last progress of the lane that has waited longest; 0 while none is watched."""
+        now = self._clock()
+        return now - min(self._last_progress.values(), default=now)
 
     def check(self) -> None:
         """Arm the timer for what is left. Called every second; a loop that hangs stops calling it."""
         left = self._limit_s - self.stalled_s()
         self._timer.dump_traceback_later(max(left, 0.001), exit=True)
 
-    def stop(self) -> None:
-        """Disarm."""
-        self._timer.cancel_dump_traceback_later()
+    def stop(self, lane: str) -> None:
+        """Watch a lane no longer; disarmed after the last."""
+        self._last_progress.pop(lane, None)
+        if not self._last_progress:
+            self._timer.cancel_dump_traceback_later()
