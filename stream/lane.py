@@ -220,6 +220,11 @@ class Lane(mode.Service):  # type: ignore[misc]
         return "running" if self._assignment and self._assignment.deliveries else "joining"
 
     @property
+    def paused(self) -> bool:
+        """Whether the consumer is held back because too much is in flight."""
+        return self._session is not None and self._session.paused
+
+    @property
     def idle(self) -> bool:
         """Nothing in flight and nothing to read, as far as the broker has said."""
         assignment, consumer = self._assignment, self._consumer
@@ -240,12 +245,12 @@ class Lane(mode.Service):  # type: ignore[misc]
 
     def snapshot(self) -> Any:
         """Close the metrics interval; see LaneMetrics.snapshot."""
-        assignment, session = self._assignment, self._session
+        assignment = self._assignment
         return self.metrics.snapshot(
             in_flight=assignment.pending if assignment else 0,
             queue_bytes=assignment.pending_bytes if assignment else 0,
             lag=self.lag,
-            paused=session.paused if session else False,
+            paused=self.paused,
             model=self.worker.model,
             version=self.worker.version,
         )

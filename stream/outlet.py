@@ -75,7 +75,43 @@ class Outlet(Protocol):
         """Let go. What was not committed is aborted."""
 
 
-class TransactionalOutlet:
+class _ProducerOutlet:
+    """What both outlets share: a producer of their own, and the committed offset read after it started."""
+
+    def __init__(
+        self,
+        partition: TopicPartition,
+        make_producer: Callable[[], AIOKafkaProducer],
+        committed: CommittedOffset,
+    ) -> None:
+        self._partition = partition
+        self._make_producer = make_producer
+        self._committed = committed
+        self._producer: AIOKafkaProducer | None = None
+
+    async def open(self) -> int | None:
+        """Start a producer, and only then read what is committed; see Outlet."""
+        await self.close()
+        self._producer = self._make_producer()
+        try:
+            await self._producer.start()
+            return await self._committed(self._partition)
+        except KafkaError as error:
+            raise translated(error) from error
+
+    async def close(self) -> None:
+        """Stop the producer."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await stop_quietly(producer)
+
+    def _started(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            raise TransientError("the outlet is closed")
+        return self._producer
+
+
+class TransactionalOutlet(_ProducerOutlet):
     """Records and input offset in one transaction.
 
     The transactional id is the input partition's, so opening an outlet fences its former owner: aiokafka's
@@ -90,28 +126,13 @@ class TransactionalOutlet:
         make_producer: Callable[[], AIOKafkaProducer],
         committed: CommittedOffset,
     ) -> None:
-        self._partition = partition
+        super().__init__(partition, make_producer, committed)
         self._group = group
-        self._make_producer = make_producer
-        self._committed = committed
-        self._producer: AIOKafkaProducer | None = None
         self._in_transaction = False
-
-    async def open(self) -> int | None:
-        """Fence the former owner, and only then read what it committed."""
-        await self.close()
-        self._producer = self._make_producer()
-        try:
-            await self._producer.start()
-            return await self._committed(self._partition)
-        except KafkaError as error:
-            raise translated(error) from error
 
     async def write(self, records: Sequence[OutputRecord], next_offset: int) -> None:
         """Run one transaction; see Outlet."""
-        producer = self._producer
-        if producer is None:
-            raise TransientError("the outlet is closed")
+        producer = self._started()
         offsets = {self._partition: OffsetAndMetadata(next_offset, "")}
         try:
             await producer.begin_transaction()
@@ -128,18 +149,15 @@ class TransactionalOutlet:
 
     async def close(self) -> None:
         """Abort what is open, so that readers need not wait for its timeout, and stop the producer."""
-        producer, self._producer = self._producer, None
         in_transaction, self._in_transaction = self._in_transaction, False
-        if producer is None:
-            return
-        if in_transaction:
+        if self._producer is not None and in_transaction:
             # A producer that is fenced or broken can't abort; then the next owner's `open` does it.
             with suppress(KafkaError, AssertionError, TimeoutError):
-                await asyncio.wait_for(producer.abort_transaction(), ABORT_TIMEOUT_S)
-        await stop_quietly(producer)
+                await asyncio.wait_for(self._producer.abort_transaction(), ABORT_TIMEOUT_S)
+        await super().close()
 
 
-class IdempotentOutlet:
+class IdempotentOutlet(_ProducerOutlet):
     """Records awaited, then the offset committed: a crash between the two repeats results, and loses none."""
 
     def __init__(
@@ -149,37 +167,17 @@ class IdempotentOutlet:
         make_producer: Callable[[], AIOKafkaProducer],
         committed: CommittedOffset,
     ) -> None:
-        self._partition = partition
+        super().__init__(partition, make_producer, committed)
         self._consumer = consumer
-        self._make_producer = make_producer
-        self._committed = committed
-        self._producer: AIOKafkaProducer | None = None
-
-    async def open(self) -> int | None:
-        """Start a producer and read the committed offset; nothing is fenced."""
-        await self.close()
-        self._producer = self._make_producer()
-        try:
-            await self._producer.start()
-            return await self._committed(self._partition)
-        except KafkaError as error:
-            raise translated(error) from error
 
     async def write(self, records: Sequence[OutputRecord], next_offset: int) -> None:
         """Write, wait until all is acknowledged, commit; see Outlet."""
-        if self._producer is None:
-            raise TransientError("the outlet is closed")
+        producer = self._started()
         try:
-            await send_all(self._producer, records, self._partition.partition)
+            await send_all(producer, records, self._partition.partition)
             await self._consumer.commit({self._partition: next_offset})
         except KafkaError as error:
             raise translated(error) from error
-
-    async def close(self) -> None:
-        """Stop the producer."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await stop_quietly(producer)
 
 
 async def send_all(producer: AIOKafkaProducer, records: Sequence[OutputRecord], partition: int) -> None:

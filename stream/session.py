@@ -158,7 +158,10 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             if self._paused:
                 await self._assignment.wait_for_progress(POLL_TIMEOUT_MS / 1_000)
                 continue
-            found = await self._consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=MAX_POLL_RECORDS)
+            room = self._settings.max_queue_items - self._assignment.pending
+            found = await self._consumer.getmany(
+                timeout_ms=POLL_TIMEOUT_MS, max_records=max(1, min(room, MAX_POLL_RECORDS))
+            )
             for partition, records in found.items():
                 self._take_in(partition, records)
             # getmany does not yield while it has prefetched records.

@@ -1,6 +1,7 @@
 """What a lane promises, on the embedded broker and on a real Kafka alike."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 
 import orjson
@@ -11,6 +12,7 @@ from schemas import Post, TextResult
 from stream import clients
 from stream.client import Outgoing
 from stream.dead_letter import from_headers
+from stream.lane import Lane
 from stream.outlet import FencedError, TransactionalOutlet
 from stream.records import OutputRecord
 from tests.support.lanes import committed_and_end, everything, fresh_settings, running, send, until
@@ -196,6 +198,28 @@ async def _send_null(settings) -> None:  # type: ignore[no-untyped-def]
     await producer.start()
     await producer.send_and_wait(settings.topics.prefix + "posts", None, key=b"tombstone")
     await producer.stop()
+
+
+async def test_what_is_in_flight_stays_within_the_limit(bootstrap: str) -> None:
+    settings = fresh_settings(bootstrap, lane={"max_queue_items": 50}, text={"max_batch_items": 20})
+    await send(settings, "posts", [post(f"p{i}") for i in range(1_000)])
+    pending: list[int] = []
+    paused: list[bool] = []
+
+    async def look(lane: Lane) -> bool:
+        snapshot = lane.snapshot()
+        pending.append(snapshot.in_flight)
+        paused.append(lane.paused)
+        return await _count(settings, "labels", 1_000)
+
+    def slow(_: Sequence[Post]) -> None:
+        gate.wait(0.02)
+
+    gate = threading.Event()
+    async with running(settings, EchoWorker(slow)) as lane:
+        await until(lambda: look(lane))
+    assert max(pending) <= 50
+    assert any(paused)
 
 
 @pytest.mark.broker
