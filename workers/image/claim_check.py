@@ -100,13 +100,16 @@ class ClaimChecks:
         try:
             # The path is real already, so a link here has been put in its place since: not followed.
             handle = os.open(chosen, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(handle, "rb") as file:
-                facts = os.fstat(file.fileno())
+            try:
+                facts = os.fstat(handle)
                 if not stat.S_ISREG(facts.st_mode):
                     raise _refused("the path is not a plain file")
                 if facts.st_size > self._max_bytes:
                     raise _too_large(facts.st_size, self._max_bytes)
-                content = file.read(self._max_bytes + 1)
+                with os.fdopen(handle, "rb", closefd=False) as file:
+                    content = file.read(self._max_bytes + 1)
+            finally:
+                os.close(handle)  # fdopen would leave a folder's open
         except OSError as error:
             raise _unreachable(f"the file can't be read: {error.strerror or type(error).__name__}") from error
         if len(content) > self._max_bytes:
