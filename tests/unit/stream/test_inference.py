@@ -153,6 +153,21 @@ async def test_what_stays_transient_is_dead_lettered_after_the_retries(bench: Be
     assert bench.waits_s == [0.5, 1.0, 2.0]
 
 
+async def test_only_the_messages_that_may_work_later_are_tried_again(bench: Bench):
+    tries: list[list[str]] = []
+
+    def run(prepared: Sequence[str | PipelineError]) -> list[str | PipelineError]:
+        batch = [str(item) for item in prepared]
+        tries.append(batch)
+        late = TransientError("away", reason="claim_check_unreachable")
+        return [late if m == "never" or (m == "late" and len(tries) < 3) else 2 * m for m in batch]
+
+    bench.worker.run = run  # type: ignore[method-assign]
+    found = await bench.answers("a", "late", "b", "never")
+    assert found == ["aa", "latelate", "bb", "claim_check_unreachable"]
+    assert tries == [["a", "late", "b", "never"], ["late", "never"], ["late", "never"], ["never"]]
+
+
 async def test_a_retry_that_fails_for_good_is_split(bench: Bench):
     """The first failure hid the poison: the worker goes on, and the poison fails alone."""
     poison = refuse("b")
