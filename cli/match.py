@@ -49,6 +49,12 @@ def register(app: typer.Typer) -> None:
         top: Annotated[
             int | None, typer.Option(help="Neighbours in each result.", show_default=False)
         ] = None,
+        margin: Annotated[
+            int | None,
+            typer.Option(
+                metavar="PIXELS", help="compare: how much wider than a flaw its box is.", show_default=False
+            ),
+        ] = None,
         heatmaps: Annotated[
             Path | None,
             typer.Option(metavar="DIR", help="Write pictures of the heat maps here.", show_default=False),
@@ -71,6 +77,7 @@ def register(app: typer.Typer) -> None:
             "references": references,
             "threshold": threshold,
             "top": top,
+            "margin_px": margin,
             "model": model,
         }
         settings = read_settings(config, {"image": given}).image

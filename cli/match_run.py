@@ -6,7 +6,6 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -99,6 +98,8 @@ class MatchRun:
         for given in self._images:
             if given != "-" and is_manifest(Path(given)) and not Path(given).exists():
                 raise UsageError(f"manifest {given} does not exist")
+            if given != "-" and Path(given).is_dir() and not folder_entries(Path(given)):
+                raise UsageError(f"folder {given} holds no image")
         if self._heatmaps is not None:
             try:
                 self._heatmaps.mkdir(parents=True, exist_ok=True)
@@ -147,27 +148,35 @@ class MatchRun:
     def _judged(
         self, worker: ImageWorker, batch: Batch
     ) -> Iterable[tuple[Input, ImageResult | PipelineError]]:
-        own = self._own_references(worker, batch)
-        with worker.lent(own) if own else nullcontext():
-            outcomes = _run(worker, batch.prepared)
+        """Judge a batch; an image sees the references that its own line lends, never a neighbour's."""
+        lent = [self._lends(worker, one) for one in batch.inputs]
+        if not any(lent):
+            return zip(batch.inputs, _run(worker, batch.prepared), strict=True)
+        shared = iter(_run(worker, [one for one, own in zip(batch.prepared, lent, strict=True) if not own]))
+        with worker.lent(self._own_references(batch.inputs, lent)):
+            own = iter(_run(worker, [one for one, own in zip(batch.prepared, lent, strict=True) if own]))
+        outcomes = [next(own if borrows else shared) for borrows in lent]
         return zip(batch.inputs, outcomes, strict=True)
 
-    def _own_references(self, worker: ImageWorker, batch: Batch) -> list[Reference]:
+    def _lends(self, worker: ImageWorker, one: Input) -> bool:
+        """Whether a manifest line names by path a reference that is not enrolled."""
+        if self._settings.mode != "compare" or one.entry is None or one.entry.line.reference is None:
+            return False
+        name = one.entry.line.reference
+        return not worker.knows(name) and (one.entry.base / name).is_file()
+
+    def _own_references(self, inputs: Sequence[Input], lent: Sequence[bool]) -> list[Reference]:
         """References that manifest lines name by path: enrolled for the batch only."""
-        if self._settings.mode != "compare":
-            return []
         found: dict[str, Reference] = {}
-        for one in batch.inputs:
+        for one, borrows in zip(inputs, lent, strict=True):
             name = one.entry.line.reference if one.entry else None
-            if one.entry is None or name is None or name in found or worker.knows(name):
+            if not borrows or one.entry is None or name is None or name in found:
                 continue
-            path = one.entry.base / name
-            if path.is_file():
-                entry = Entry(name, path, ManifestLine(path=name), one.entry.base)
-                try:
-                    found[name] = read_reference(entry, self._settings.max_bytes)
-                except (FatalError, ValidationError):
-                    continue  # the image's own line says that its reference is not known
+            entry = Entry(name, one.entry.base / name, ManifestLine(path=name), one.entry.base)
+            try:
+                found[name] = read_reference(entry, self._settings.max_bytes)
+            except (FatalError, ValidationError):
+                continue  # the image's own line says that its reference is not known
         return list(found.values())
 
     def _line(self, one: Input, outcome: ImageResult | PipelineError) -> bytes:

@@ -2,18 +2,24 @@
 
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
+
+from cli.options import hush_client_logs
 
 if TYPE_CHECKING:
     from config import Settings
     from workers.base import Worker
 
-EXAMPLES = """Examples:
+QUIET_LOGGERS: Final = ("faust", "mode", "aiohttp.access", "faiss", "openvino")
+"""Libraries whose INFO lines say nothing to who runs a worker."""
 
-  feedsight worker text --kafka localhost:9092 --labels config/labels/news.yaml
+EXAMPLES: Final = """Examples:
+
+  feedsight worker text --kafka localhost:9092 --labels config/labels/news_topics.yaml
 
   feedsight worker image --mode defect --references good_parts/ --kafka localhost:9092
 
@@ -52,7 +58,10 @@ def worker(
     metrics_port: Annotated[
         int | None, typer.Option(help="Port of /metrics and /health on loopback; 0 is off.")
     ] = None,
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR, on stderr.")] = "INFO",
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        typer.Option(case_sensitive=False, help="What is logged, on stderr."),
+    ] = "INFO",
 ) -> None:
     """Label posts and match images from Kafka until told to stop.
 
@@ -62,11 +71,10 @@ def worker(
     from config import SettingsError, load_settings
 
     logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("aiokafka").setLevel("ERROR")
-    logging.getLogger("aiokafka.cluster").setLevel("CRITICAL")  # a topic it has not heard of yet is no error
-    for noisy in ("faust", "mode", "aiohttp.access", "faiss"):
+    hush_client_logs()  # the lane reports what matters, once
+    for noisy in QUIET_LOGGERS:
         logging.getLogger(noisy).setLevel("WARNING")
     try:
         settings = load_settings(
@@ -108,9 +116,20 @@ def _run(lane: str, settings: "Settings") -> int:
             worker.load()
     except FatalError as error:
         _refuse(error.detail)
+    _announce(settings, workers)
     from stream.app import run
 
     return run(settings, workers)
+
+
+def _announce(settings: "Settings", workers: "Mapping[str, Worker[Any, Any, Any]]") -> None:
+    """Say what is loaded and where it goes on, for a person who looks on."""
+    log = logging.getLogger("feedsight")
+    for name, worker in workers.items():
+        log.info("%s worker: %s, version %s", name, worker.model, worker.version)
+    log.info("Kafka at %s, topics %s*", settings.kafka.bootstrap, settings.topics.prefix)
+    if settings.metrics.port:
+        log.info("/metrics and /health at http://%s:%d", settings.metrics.host, settings.metrics.port)
 
 
 def _refuse(detail: str) -> None:

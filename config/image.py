@@ -23,6 +23,7 @@ class ImageSettings(Section):
         top: neighbours given in each result.
         side_px: defect: images are shown to the network with as many pixels as a square of this side; more
             finds smaller flaws and takes longer.
+        margin_px: compare: how much wider than the flaw a box is on each side, in pixels of the reference.
         heat_maps: whether results of the modes that locate carry a heat map.
         threads: threads of the model; 0 takes all cores.
         allowed_folders: folders a claim check may point into; none by default.
@@ -39,11 +40,12 @@ class ImageSettings(Section):
     mode: Literal["similarity", "defect", "compare", "signature", "uniqueness"] = "similarity"
     model: str = "efficientnet-lite0"
     references: Path | None = None
-    threshold: float | None = None
+    threshold: float | None = Field(None, allow_inf_nan=False)
     false_alarms: float = Field(0.01, gt=0, lt=1)
     false_accepts: float = Field(0.01, gt=0, lt=1)
     top: int = Field(10, ge=1, le=1_000)
     side_px: int = Field(320, ge=64, le=2_048)
+    margin_px: int = Field(10, ge=0, le=1_000)
     heat_maps: bool = True
     threads: int = Field(0, ge=0)
     allowed_folders: tuple[Path, ...] = ()

@@ -135,6 +135,7 @@ def run(settings: Settings, workers: dict[str, Worker[Any, Any, Any]]) -> int:
     process = faust.Worker(
         app, loop=loop, loglevel="WARNING", redirect_stdouts=False, quiet=True, override_logging=False
     )
+    process.spinner = None  # it would write cursor escapes into logs
     try:
         process.execute_from_commandline()
     except SystemExit as ended:

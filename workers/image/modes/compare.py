@@ -57,8 +57,9 @@ class CompareMode:
     their own, or make it a labelled example from which kinds of flaws are learnt: see `zones`.
 
     Args:
-        settings: `threshold` is the score from which a region is reported and the verdict is `defect`.
-        margin_px: how much wider than the flaw a box is drawn on each side, in pixels of the reference.
+        settings: `threshold` is the score from which a region is reported and the verdict is `defect`;
+            `margin_px` is how much wider than the flaw a box is drawn.
+        margin_px: in place of the settings' `margin_px`.
         edge_tolerance_px: how far edges may wander, in pixels of the reference.
         floor: share of the reference's contrast below which a pixel counts as equal.
         join_px: fragments at most so far apart are one region, in pixels of the reference.
@@ -71,13 +72,13 @@ class CompareMode:
         self,
         settings: ImageSettings,
         *,
-        margin_px: int = 10,
+        margin_px: int | None = None,
         edge_tolerance_px: int = 1,
         floor: float = 0.4,
         join_px: int = 8,
     ) -> None:
         self._threshold = DEFAULT_THRESHOLD if settings.threshold is None else settings.threshold
-        self._margin_px = margin_px
+        self._margin_px = settings.margin_px if margin_px is None else margin_px
         self._tolerance_px = edge_tolerance_px
         self._floor = floor
         self._join_px = join_px
