@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -10,6 +10,11 @@ from cli.options import ConfigOption, fail, read_settings
 
 if TYPE_CHECKING:
     from config import TextSettings
+
+
+COVERAGE_NEEDS_A_SAMPLE: Final = (
+    "abstain.coverage can't be kept without a sample of the stream (--adapt FILE): every post gets a label"
+)
 
 
 class UnknownFieldsChoice(StrEnum):
@@ -93,6 +98,7 @@ def _label(
     import sys
 
     from cli.label_run import LabelRun
+    from cli.label_sample import abstains_by_coverage, sample_inputs
     from cli.post_inputs import InputError, PostReader
     from workers.errors import FatalError
     from workers.text.samples import read_examples, read_unlabelled
@@ -104,8 +110,13 @@ def _label(
             sample, skipped = read_unlabelled(adapt)
             if skipped:
                 typer.echo(f"feedsight: {adapt}: {skipped} lines passed over", err=True)
-        worker = create_text_worker(settings, read_examples(examples) if examples else (), sample)
         reader = PostReader(posts, lines=lines)
+        seen: list[str] = []
+        if not sample and abstains_by_coverage(settings.labels):
+            seen = sample_inputs(posts, lines=lines)
+            if not seen:
+                typer.echo(f"feedsight: {COVERAGE_NEEDS_A_SAMPLE}", err=True)
+        worker = create_text_worker(settings, read_examples(examples) if examples else (), sample, seen)
         worker.load()
         run = LabelRun(worker, reader, unknown_fields="ignore" if unknown == "ignore" else "reject")
         return run.to(sys.stdout.buffer)

@@ -63,6 +63,8 @@ class TextWorker:
         label_set: what to label with.
         examples: (text, label name) pairs beside those in the label set; None: none of the labels.
         unlabelled: texts of the stream to adapt to.
+        threshold_sample: texts of the stream that a threshold is chosen on without adapting to them, where
+            `unlabelled` is empty.
 
     Raises:
         FatalError: an example has a label that the set does not have.
@@ -74,13 +76,15 @@ class TextWorker:
         label_set: LabelSet,
         examples: Sequence[tuple[str, str | None]] = (),
         unlabelled: Sequence[str] = (),
+        threshold_sample: Sequence[str] = (),
     ) -> None:
         self.label_set = label_set
         self._explain = settings.explain
         self._knowledge = read_knowledge(label_set, examples, unlabelled)
         self._threshold = 0.0
+        self._threshold_sample = tuple(unlabelled or threshold_sample)[:_THRESHOLD_SAMPLE]
         self._lane = _create_lane(settings)
-        self._version = _version(label_set, examples, unlabelled)
+        self._version = _version(label_set, examples, unlabelled or threshold_sample)
         self._nearest: NearestText | None = None
         self._remembered: Remembered[_Answer] = Remembered()
 
@@ -102,7 +106,9 @@ class TextWorker:
         """
         self._lane.load()
         fitted = self._lane.fit(self._knowledge)
-        self._threshold = _threshold(self.label_set, self._knowledge, self._lane, fitted)
+        self._threshold = _threshold(
+            self.label_set, self._knowledge, self._lane, fitted, self._threshold_sample
+        )
         if self._explain or not isinstance(
             self._lane, StaticLane
         ):  # there it would cost a quarter of the time
@@ -197,7 +203,10 @@ class TextWorker:
 
 
 def create_text_worker(
-    settings: TextSettings, examples: Sequence[tuple[str, str | None]] = (), unlabelled: Sequence[str] = ()
+    settings: TextSettings,
+    examples: Sequence[tuple[str, str | None]] = (),
+    unlabelled: Sequence[str] = (),
+    threshold_sample: Sequence[str] = (),
 ) -> TextWorker:
     """The text worker that settings ask for; not loaded yet.
 
@@ -209,7 +218,7 @@ def create_text_worker(
     label_set = load_label_set(settings.labels)
     if label_set.model is not None and "model" not in settings.model_fields_set:
         settings = settings.model_copy(update={"model": label_set.model})
-    return TextWorker(settings, label_set, examples, unlabelled)
+    return TextWorker(settings, label_set, examples, unlabelled, threshold_sample)
 
 
 def _create_lane(settings: TextSettings) -> Lane:
@@ -225,14 +234,15 @@ def _create_lane(settings: TextSettings) -> Lane:
     return SentenceLane(settings.model, threads=settings.threads)
 
 
-def _threshold(label_set: LabelSet, knowledge: Knowledge, lane: Lane, fitted: Fitted) -> float:
+def _threshold(
+    label_set: LabelSet, knowledge: Knowledge, lane: Lane, fitted: Fitted, sample: Sequence[str]
+) -> float:
     """The probability below which no label is given, by the label set's rule and the sample of the stream."""
     rule = label_set.abstain
     if rule is None or rule == Abstain():
         return _DEFAULT_THRESHOLD if knowledge.independent else 0.0
     if rule.threshold is not None:
         return rule.threshold
-    sample = knowledge.unlabelled[:_THRESHOLD_SAMPLE]
     stream = lane.predict(sample, lane.tokenise(sample)).probabilities.max(axis=1)
     validation = getattr(fitted.head, "validation", None)
     if validation is None:
