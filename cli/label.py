@@ -77,7 +77,8 @@ def register(app: typer.Typer) -> None:
 
         Examples:
           feedsight label --labels news.yaml posts.jsonl > results.jsonl
-          feedsight label --labels news.yaml --examples some.jsonl --adapt recent.jsonl -
+          feedsight label --labels news.yaml --examples some.jsonl posts.jsonl
+          tail -f feed.jsonl | feedsight label --labels news.yaml --model static -
         """
         given = {"labels": labels, "model": model, "threads": threads, "explain": explain or None}
         settings = read_settings(config, {"text": given}).text

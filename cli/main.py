@@ -1,7 +1,7 @@
 """The `feedsight` command: finds the commands, each in a module of its own with a `register` function."""
 
 from importlib import import_module
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
@@ -35,12 +35,24 @@ def create_app() -> typer.Typer:
     )
 
     @app.callback()
-    def _root() -> None:
+    def _root(
+        version: Annotated[
+            bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_say_version)
+        ] = False,
+    ) -> None:
         """Label posts and match images on Kafka, exactly once, on a plain CPU."""
 
     for command in COMMANDS:
         import_module(f"cli.{command}").register(app)
     return app
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"feedsight {version('feedsight')}")
+        raise typer.Exit
 
 
 def main() -> None:

@@ -70,7 +70,8 @@ def register(app: typer.Typer) -> None:
 
         Examples:
           feedsight match --mode defect --references good/ line7/*.jpg
-          feedsight match --mode compare --references boards/ pairs.jsonl > results.jsonl
+          feedsight match --mode compare --references boards/ pairs.jsonl > out.jsonl
+          feedsight match --mode uniqueness photos/ | head
         """
         given = {
             "mode": mode.value if mode else None,

@@ -26,7 +26,11 @@ COLOURS: Final = (
 
 BAR_CELLS: Final = 8
 BORDER_LINES: Final = 2
-FOOT_LINES: Final = 4
+MAX_COUNT_LINES: Final = 2
+FOOT_LINES: Final = MAX_COUNT_LINES + 1 + BORDER_LINES
+FRAME_COLUMNS: Final = 4
+"""A panel's border and padding, left and right."""
+
 WIDE_COLUMNS: Final = 100
 """From here on images and dead letters stand beside the posts, not below them."""
 
@@ -73,14 +77,16 @@ def render(view: View, now: float, width: int, height: int) -> RenderableType:
     if width < WIDE_COLUMNS:
         images, dead = (4, 3) if rows > 20 else (3, 2)
         labels = max(2, rows - images - dead - 2 * BORDER_LINES)
-        return Group(head, _labels(view, labels), _matches(view, images), _dead(view, dead), _foot(view, now))
+        return Group(
+            head, _labels(view, labels), _matches(view, images), _dead(view, dead), _foot(view, now, width)
+        )
     grid = Table.grid(expand=True)
     grid.add_column(ratio=3)
     grid.add_column(ratio=2)
     images = (rows - BORDER_LINES) * 3 // 5
     right = Group(_matches(view, images), _dead(view, rows - BORDER_LINES - images))
     grid.add_row(_labels(view, rows), right)
-    return Group(head, grid, _foot(view, now))
+    return Group(head, grid, _foot(view, now, width))
 
 
 def _title(view: View, now: float, width: int) -> Text:
@@ -161,12 +167,12 @@ def _matches(view: View, rows: int) -> Panel:
     if not view.tally.matches:
         return _panel(Text("each is compared with a good one of its kind", "dim italic"), title, rows)
     table = Table.grid(padding=(0, 1), expand=True)
-    for width in (9, 7, 4):
+    for width in (9, 6, 4):
         table.add_column(min_width=width, no_wrap=True)
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for seen in list(view.tally.matches)[: -rows - 1 : -1]:
         verdict = Text(seen.verdict, VERDICT_COLOURS.get(seen.verdict, "yellow"))
-        table.add_row(seen.id, verdict, f"{seen.score:.2f}", _places(seen))
+        table.add_row(seen.id, verdict, f"{seen.score:.2f}", _brief_places(seen))
     return _panel(table, title, rows)
 
 
@@ -177,6 +183,14 @@ def _places(seen: MatchSeen) -> str:
     x1, y1, x2, y2 = seen.largest
     places = "1 place" if seen.regions == 1 else f"{seen.regions} places"
     return f"{places}, worst at ({x1},{y1})–({x2},{y2})"
+
+
+def _brief_places(seen: MatchSeen) -> str:
+    """What fits beside the posts: how many places differ, and where the worst is."""
+    if not seen.regions or seen.largest is None:
+        return _places(seen)
+    x1, y1, _, _ = seen.largest
+    return f"{seen.regions} place{'s' if seen.regions != 1 else ''}, at {x1},{y1}"
 
 
 def _dead(view: View, rows: int) -> Panel:
@@ -191,14 +205,19 @@ def _dead(view: View, rows: int) -> Panel:
     return _panel(table, "dead letters", rows)
 
 
-def _foot(view: View, now: float) -> RenderableType:
+def _foot(view: View, now: float, width: int) -> RenderableType:
     tally = view.tally
-    shares = Text(no_wrap=True, overflow="ellipsis")
-    for label in view.labels:
-        shares.append(f"{label} ", view.colour(label))
-        shares.append(f"{tally.label_counts[label]}   ")
-    shares.append(f"{UNSURE} {tally.label_counts[UNSURE]}", "grey62")
-    return Panel(Group(shares, Text(numbers(tally, now), no_wrap=True)), border_style="grey50")
+    counts = [(f"{label} {tally.label_counts[label]}", view.colour(label)) for label in view.labels]
+    lines = [Text(no_wrap=True, overflow="ellipsis")]
+    for count, colour in [*counts, (f"{UNSURE} {tally.label_counts[UNSURE]}", "grey62")]:
+        gap = "   " if lines[-1] else ""
+        full = lines[-1].cell_len + len(gap) + len(count) > width - FRAME_COLUMNS
+        if full and len(lines) < MAX_COUNT_LINES:
+            lines.append(Text(no_wrap=True, overflow="ellipsis"))
+            gap = ""
+        lines[-1].append(gap + count, colour)
+    summed = Text(numbers(tally, now), no_wrap=True, overflow="ellipsis")
+    return Panel(Group(*lines, summed), border_style="grey50")
 
 
 def numbers(tally: Tally, now: float) -> str:

@@ -80,3 +80,16 @@ def test_a_state_that_counts_seconds_is_written_once(view, capsys):
 
 def test_the_summary_counts_what_was_lost(view):
     assert "3 lost, 0 double" in summary(view, 3, embedded=True)
+
+
+def test_all_counts_are_seen_where_they_fill_more_than_a_line(view):
+    view.labels = [f"label number {number}" for number in range(8)]
+    lines = drawn(view, 120, 40)
+    assert any("label number 7 0" in line for line in lines)
+    assert any("(unsure) 0" in line for line in lines)
+    assert len(lines) <= 40
+
+
+def test_a_match_says_in_the_panel_where_the_worst_place_is(view):
+    view.tally.matches.append(MatchSeen("part-4105", "defect", 0.91, 6, "b", (291, 300, 342, 330)))
+    assert any("6 places, at 291,300" in line for line in drawn(view, 120, 40))

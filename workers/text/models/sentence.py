@@ -242,4 +242,6 @@ def _export_in_child(source: str, target: Path) -> None:
     if child.returncode:
         lines = child.stderr.decode("utf-8", errors="replace").strip().splitlines()
         detail = lines[-1] if lines else f"status {child.returncode}"
+        if not Path(source).exists():
+            detail = f"it is neither a built-in name nor a folder, and can't be downloaded ({detail})"
         raise FatalError(f"model {source} can't be exported: {detail[:300]}", reason="model_load")
