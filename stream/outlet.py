@@ -195,6 +195,9 @@ async def send_all(producer: AIOKafkaProducer, records: Sequence[OutputRecord], 
     by_topic: defaultdict[str, list[OutputRecord]] = defaultdict(list)
     for record in records:
         by_topic[record.topic].append(record)
+    # aiokafka keeps up with topics that it had to wait for. One that it knows from a look at the whole
+    # cluster it would forget over the next new one, and find no leader until the request times out.
+    await asyncio.gather(*(producer.client.add_topic(topic) for topic in by_topic))
     futures = []
     for topic, group in by_topic.items():
         count = len(await producer.partitions_for(topic))
