@@ -12,6 +12,7 @@ import pytest
 from config import Settings
 from stream.client import Outgoing
 from tests.support.lanes import everything, fresh_settings, send, until
+from tests.unit.image.drawn import part
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = ROOT / "config" / "labels" / "news_topics.yaml"
@@ -42,7 +43,7 @@ sys.exit(run(settings, {"text": EchoWorker(misbehave)}))
 """
 """A worker that does what the post says: hang, or fail for good."""
 
-TORCH_FREE = """
+TORCH_FREE_TEXT = """
 import sys
 from pathlib import Path
 from config import TextSettings
@@ -57,6 +58,24 @@ heavy = sorted({"torch", "transformers", "sentence_transformers", "torchvision"}
 print(result.label, *heavy)
 """
 """Loads the text worker as `feedsight worker` does, and names what it should not have imported."""
+
+TORCH_FREE_IMAGE = """
+import sys
+from pathlib import Path
+from config import ImageSettings
+from schemas import ImageMessage
+from workers.image.worker import create_image_worker
+import cli.worker, stream.app
+
+gallery = Path(sys.argv[1])
+worker = create_image_worker(ImageSettings(references=gallery))
+worker.load()
+message = ImageMessage(id="i", content=(gallery / "part.png").read_bytes())
+(result,) = worker.run(worker.prepare([message]))
+heavy = sorted({"torch", "transformers", "sentence_transformers", "torchvision"} & set(sys.modules))
+print(result.neighbors[0].id, *heavy)
+"""
+"""The same of the image worker."""
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -137,11 +156,20 @@ def test_sasl_without_tls_is_refused_unless_it_is_asked_for(tmp_path: Path) -> N
     assert "secret-7" not in line
 
 
-def test_a_worker_with_cached_models_imports_no_torch() -> None:
-    first = run(TORCH_FREE, LABELS)
+def second_run(code: str, argument: Path) -> list[str]:
+    """The first run may export the model; what it cached, the second one uses. Gives what that prints."""
+    first = run(code, argument)
     assert first.returncode == 0, first.stderr
-    # The first run after a change of the label set may export; what it cached, the second one uses.
-    assert run(TORCH_FREE, LABELS).stdout.split() == ["business"]
+    return run(code, argument).stdout.split()
+
+
+def test_a_text_worker_with_cached_models_imports_no_torch() -> None:
+    assert second_run(TORCH_FREE_TEXT, LABELS) == ["business"]
+
+
+def test_an_image_worker_with_cached_models_imports_no_torch(tmp_path: Path) -> None:
+    part(3).save(tmp_path / "part.png")
+    assert second_run(TORCH_FREE_IMAGE, tmp_path) == ["part.png"]
 
 
 def odd_worker(settings: Settings) -> "subprocess.Popen[str]":
