@@ -50,7 +50,8 @@ def _lint(file: Path, *, as_json: bool) -> int:
         message = warning.message if as_json else f"{file}: {warning.message}"
         _say(warning.severity, message, warning.labels, None, as_json=as_json)
     if not found and not as_json:
-        typer.echo(f"{file}: {len(label_set.labels)} labels, nothing to say against them")
+        count = len(label_set.labels)
+        typer.echo(f"{file}: {count} label{'s' if count != 1 else ''}, nothing to say against")
     return 1 if any(warning.severity == "problem" for warning in found) else 0
 
 

@@ -127,6 +127,11 @@ def _announce(settings: "Settings", workers: "Mapping[str, Worker[Any, Any, Any]
     log = logging.getLogger("feedsight")
     for name, worker in workers.items():
         log.info("%s worker: %s, version %s", name, worker.model, worker.version)
+        rule = getattr(getattr(worker, "label_set", None), "abstain", None)
+        if rule is not None and rule.coverage is not None:
+            log.warning(
+                "abstain.coverage can't be kept on a stream, so every post gets a label; use threshold"
+            )
     log.info("Kafka at %s, topics %s*", settings.kafka.bootstrap, settings.topics.prefix)
     if settings.metrics.port:
         log.info("/metrics and /health at http://%s:%d", settings.metrics.host, settings.metrics.port)
