@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from workers.image.decode import Decoder
-from workers.image.embedding import Embedder
+from workers.image.embedding import PLAIN, Embedder
 from workers.image.models import load_backbone
 
 
@@ -89,7 +89,7 @@ def main() -> None:
     from workers.image.worker import create_image_worker
 
     eager = torch_eager()
-    decoder, embedder = Decoder(2**25, 10**8, 224), Embedder(load_backbone("efficientnet-lite0"))
+    decoder, embedder = Decoder(2**25, 10**8, 224), Embedder(load_backbone("efficientnet-lite0"), PLAIN)
     ours = embedder.embed([decoder.decode(c).pixels for c in contents[:8]])
     print(f"least cosine between the two: {(eager(contents[:8]) * ours).sum(1).min():.4f} (resizing differs)")
     worker = create_image_worker(ImageSettings(mode="similarity"))

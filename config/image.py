@@ -19,8 +19,13 @@ class ImageSettings(Section):
         threshold: the score from which the verdict turns; left out, it is calibrated on the references.
             `{false_alarms: 0.01}` and `{false_accepts: 0.01}` set the rates below and leave it out.
         false_alarms: defect: the share of good parts that the calibrated threshold may call defective.
-        false_accepts: signature: the share of forgeries that the calibrated threshold may call genuine.
+        false_accepts: signature: the share of forgeries that the calibrated threshold may call genuine;
+            similarity: the share of images without a match that it may call one.
         top: neighbours given in each result.
+        index: similarity: FAISS's description of the index of a gallery of more than 5,000, such as `HNSW32`;
+            left out, exact search below 50,000 and `IVF…,SQ8` above.
+        window: uniqueness: images are compared with the last so many of the stream, besides the references;
+            0 compares with the references only.
         side_px: defect: images are shown to the network with as many pixels as a square of this side; more
             finds smaller flaws and takes longer.
         margin_px: compare: how much wider than the flaw a box is on each side, in pixels of the reference.
@@ -44,6 +49,8 @@ class ImageSettings(Section):
     false_alarms: float = Field(0.01, gt=0, lt=1)
     false_accepts: float = Field(0.01, gt=0, lt=1)
     top: int = Field(10, ge=1, le=1_000)
+    index: str | None = None
+    window: int = Field(0, ge=0)
     side_px: int = Field(320, ge=64, le=2_048)
     margin_px: int = Field(10, ge=0, le=1_000)
     heat_maps: bool = True

@@ -1,30 +1,65 @@
 """One vector for an image."""
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.image.models import Backbone, resized
 
-INPUT_SIDE_PX: Final = 224
-"""What EfficientNet-Lite0 was trained on."""
+Pixels = NDArray[np.uint8]
+
+Pooling = Literal["mean", "power", "spread"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an image becomes a vector.
+
+    Attributes:
+        tap: the layer.
+        pooling: over its places: `mean`; `power`, the generalised mean with p = 3 of what is positive
+            (Radenović and others, Fine-tuning CNN image retrieval, TPAMI 2019); `spread`, the standard
+            deviation.
+        side_px: the side of the square that is shown to the network.
+        padded: keep the aspect and fill up with the mean colour of the border; otherwise squeeze.
+    """
+
+    tap: str = "head"
+    pooling: Pooling = "spread"
+    side_px: int = 288
+    padded: bool = True
+
+
+PLAIN: Final = Recipe("pooled", "mean", 224, padded=False)
+"""What the network was trained with."""
+
+SEARCH: Final = Recipe()
+"""Found best of some sixty on four kinds of photographs; see docs/benchmarks/images.md."""
 
 
 class Embedder:
-    """Embeds whole images by the network's pooled features.
+    """Embeds whole images.
 
     Args:
         backbone: the network.
-        side_px: images are resized to this square; their aspect is not kept, so that nothing is cut off.
+        recipe: layer, pooling and input.
     """
 
-    def __init__(self, backbone: Backbone, side_px: int = INPUT_SIDE_PX) -> None:
+    def __init__(self, backbone: Backbone, recipe: Recipe = SEARCH) -> None:
         self._backbone = backbone
-        self._side_px = side_px
+        self._recipe = recipe
 
-    def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    @property
+    def fingerprint(self) -> str:
+        """Names the model's weights and the recipe: vectors of another one can't be compared with these."""
+        recipe = self._recipe
+        shape = "padded" if recipe.padded else "squeezed"
+        return f"{self._backbone.fingerprint}-{recipe.tap}-{recipe.pooling}-{recipe.side_px}-{shape}"
+
+    def embed(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Embed images.
 
         Args:
@@ -33,11 +68,58 @@ class Embedder:
         Returns:
             float32, shape (n, d), unit rows.
         """
-        squares = [resized(pixels, self._side_px, self._side_px) for pixels in images]
-        pooled = [outputs[0] for outputs in self._backbone.features(squares, ("pooled",))]
-        if not pooled:
+        side = self._recipe.side_px
+        fit = padded if self._recipe.padded else squeezed
+        outputs = self._backbone.features([fit(pixels, side) for pixels in images], (self._recipe.tap,))
+        if not outputs:
             return np.zeros((0, 1), np.float32)
-        vectors = np.stack(pooled)
-        return np.asarray(
-            vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32
-        )
+        return unit_rows(np.stack([pool(features[0], self._recipe.pooling) for features in outputs]))
+
+
+def squeezed(pixels: Pixels, side: int) -> Pixels:
+    """Resize to a square, whatever the aspect was."""
+    return resized(pixels, side, side)
+
+
+def padded(pixels: Pixels, side: int) -> Pixels:
+    """Resize to fit into a square and fill up with the mean colour of the image's border."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    inner = resized(pixels, rows, columns)
+    if (rows, columns) == (side, side):
+        return inner
+    border = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
+    square = np.empty((side, side, 3), np.uint8)
+    square[:] = border.mean(axis=0).astype(np.uint8)
+    top, left = (side - rows) // 2, (side - columns) // 2
+    square[top : top + rows, left : left + columns] = inner
+    return square
+
+
+def pool(features: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
+    """Make one vector of what a layer gave.
+
+    Args:
+        features: float32, shape (channels, rows, columns), or (channels,), which comes back as it is.
+        pooling: see `Recipe`.
+
+    Returns:
+        float32, shape (channels,).
+    """
+    if features.ndim == 1:
+        return features
+    places = features.reshape(len(features), -1)
+    if pooling == "mean":
+        pooled = places.mean(axis=1)
+    elif pooling == "spread":
+        pooled = places.std(axis=1)
+    else:
+        pooled = np.cbrt((np.maximum(places, 0.0) ** 3).mean(axis=1))
+    return np.asarray(pooled, np.float32)
+
+
+def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale rows to unit length; rows of zeros stay as they are."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)

@@ -2,6 +2,16 @@
 
 from workers.image.models.backbone import LITE0, Backbone, load_backbone, resized
 from workers.image.models.flat_index import FlatIndex
+from workers.image.models.large_index import LargeIndex, create_index
 from workers.image.models.patch_index import PatchIndex
 
-__all__ = ["LITE0", "Backbone", "FlatIndex", "PatchIndex", "load_backbone", "resized"]
+__all__ = [
+    "LITE0",
+    "Backbone",
+    "FlatIndex",
+    "LargeIndex",
+    "PatchIndex",
+    "create_index",
+    "load_backbone",
+    "resized",
+]

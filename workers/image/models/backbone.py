@@ -1,5 +1,6 @@
 """A backbone: turns images into features of several layers."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,11 @@ class Backbone:
         self._threads = threads
         self._engine = engine
         self._sessions: dict[tuple[str, ...], Session] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the model's weights and layout, 16 hexadecimal digits."""
+        return hashlib.sha256(self._path.read_bytes()).hexdigest()[:16]
 
     def features(self, images: Sequence[Pixels], taps: Sequence[str]) -> list[Outputs]:
         """Run images through the network.

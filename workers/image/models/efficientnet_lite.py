@@ -104,7 +104,8 @@ def build_graph(weights: Weights) -> onnx.ModelProto:
     Returns:
         A model from `pixels` (uint8, shape (n, height, width, 3), RGB) to, each float32 in (n, channels,
         rows, columns): `block0` … `block15`, what each block gives; `expand1` … `expand15`, its widened
-        features before the depthwise step; and `pooled`, shape (n, 1280).
+        features before the depthwise step; `head`, the 1280 features of the last layer at each place; and
+        `pooled`, their mean, shape (n, 1280).
     """
     graph = _Graph(weights)
     graph.constant("zero", np.array(0, np.float32))
@@ -131,6 +132,8 @@ def build_graph(weights: Weights) -> onnx.ModelProto:
             taps.append(x)
             number += 1
     x = graph.relu6(graph.conv(x, "head_conv", "_conv_head", "_bn1"), "head")
+    taps.append(x)
+    strides[x] = reduction
     graph.add("ReduceMean", [x], "pooled", axes=[2, 3], keepdims=0)
     outputs = [
         helper.make_tensor_value_info(

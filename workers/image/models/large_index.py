@@ -1,0 +1,122 @@
+"""Approximate search among many vectors, by FAISS."""
+
+from typing import Any, Final
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.errors import FatalError
+from workers.image.models.flat_index import FlatIndex, Vectors
+
+FLAT_BELOW: Final = 50_000
+"""Vectors up to which every one is compared with the query."""
+PROBED_SHARE: Final = 0.02
+"""Share of the cells that a query looks into, and so about that of the vectors it is compared with."""
+TRAINED_ON: Final = 100_000
+ROUNDS: Final = 8
+LOOKED_AT: Final = 128
+"""Members that a search through a graph keeps in view at least."""
+BLOCK: Final = 20_000
+
+
+class LargeIndex:
+    """Inner product by any index that `faiss.index_factory` builds. Not thread-safe.
+
+    Args:
+        keys: int64, shape (n,).
+        vectors: float32, shape (n, d), unit rows; n and d can't change the index's kind later.
+        factory: FAISS's description, such as `HNSW32` or `IVF4096,SQ8`; the kind must know inner products.
+
+    Raises:
+        FatalError: FAISS does not know the description or can't train it on these vectors.
+
+    Source: FAISS, index_factory.
+    """
+
+    def __init__(self, keys: NDArray[np.int64], vectors: Vectors, factory: str) -> None:
+        self.description = factory
+        self.dimension = int(vectors.shape[1])
+        try:
+            inner: Any = faiss.index_factory(self.dimension, factory, faiss.METRIC_INNER_PRODUCT)
+            cells = _cells(inner)
+            # Only cells can remove, by keys they keep themselves: others end the process when asked.
+            self._removes = cells is not None
+            self._graph: Any = getattr(inner, "hnsw", None)
+            self._index: Any = inner if self._removes else faiss.IndexIDMap(inner)
+            if cells is not None:
+                cells.nprobe = max(8, round(PROBED_SHARE * cells.nlist))
+                cells.cp.niter = ROUNDS
+                cells.cp.min_points_per_centroid = 1
+            step = max(1, len(vectors) // TRAINED_ON)
+            self._index.train(np.ascontiguousarray(vectors[::step], np.float32))
+        except (RuntimeError, AttributeError) as error:
+            detail = " ".join(str(error).split())[:200]
+            raise FatalError(f"index {factory!r} can't be built: {detail}", reason="configuration") from error
+        self._gone: set[int] = set()
+        for start in range(0, len(keys), BLOCK):
+            self.add(keys[start : start + BLOCK], vectors[start : start + BLOCK])
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal) - len(self._gone)
+
+    @property
+    def stale(self) -> bool:
+        """Whether so many were removed that the index should be built anew."""
+        return len(self._gone) > max(64, len(self) // 100)
+
+    def add(self, keys: NDArray[np.int64], vectors: Vectors) -> None:
+        """Add vectors under keys that were never in the index."""
+        self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.asarray(keys, np.int64))
+
+    def remove(self, keys: NDArray[np.int64]) -> None:
+        """Remove vectors; a graph keeps them as stepping stones, but never gives them back."""
+        if self._removes:
+            self._index.remove_ids(np.asarray(keys, np.int64))
+        else:
+            self._gone.update(keys.tolist())
+
+    def search(self, queries: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
+        """Find about the k nearest.
+
+        Args:
+            queries: float32, shape (n, d), unit rows.
+            k: wanted.
+
+        Returns:
+            Scores float32 and keys int64, both (n, k), best first; key -1 where fewer were found.
+        """
+        wanted = k + len(self._gone)
+        if self._graph is not None:
+            self._graph.efSearch = max(LOOKED_AT, 2 * wanted)
+        scores, keys = self._index.search(np.ascontiguousarray(queries, np.float32), wanted)
+        if self._gone:
+            keys[np.isin(keys, np.fromiter(self._gone, np.int64))] = -1
+            order = np.argsort(keys < 0, axis=1, kind="stable")
+            scores, keys = np.take_along_axis(scores, order, 1), np.take_along_axis(keys, order, 1)
+        return scores[:, :k], keys[:, :k]
+
+
+def create_index(
+    keys: NDArray[np.int64], vectors: Vectors, factory: str | None = None
+) -> FlatIndex | LargeIndex:
+    """Build an index of unit rows: exact below FLAT_BELOW, in cells of bytes above, or the kind described.
+
+    Raises:
+        FatalError: FAISS does not know the description.
+    """
+    if factory is None and len(vectors) >= FLAT_BELOW:
+        factory = f"IVF{int(4 * np.sqrt(len(vectors)))},SQ8"
+    if factory is not None:
+        return LargeIndex(keys, vectors, factory)
+    flat = FlatIndex(int(vectors.shape[1]))
+    flat.add(keys, vectors)
+    return flat
+
+
+def _cells(index: Any) -> Any | None:
+    """The part of an index that is divided into cells, where there is one."""
+    try:
+        return faiss.extract_index_ivf(index)
+    except RuntimeError:
+        return None
