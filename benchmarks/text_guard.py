@@ -32,6 +32,7 @@ def keep(space: LabelSpace, phrases: NDArray[np.bool_], labels: NDArray[np.int64
         np.array([list(labels).index(space.phrase_labels[i]) for i in chosen]),
         tuple(space.phrase_kinds[i] for i in chosen),
         space.phrase_embeddings[chosen],
+        None if space.framed_embeddings is None else space.framed_embeddings[chosen],
     )
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from text_label_sets import BENCHMARKS, DATA, Benchmark
 
 from cli.evaluate import embed_whole
-from workers.text.heads.base import LabelSpace
+from workers.text.heads.base import LabelSpace, PhraseKind
 from workers.text.heads.metrics import average_precision
 from workers.text.heads.peers import LogisticRegressionPeer, installed_peers
+from workers.text.heads.phrases import frame
 from workers.text.heads.registry import create_head
 from workers.text.heads.trials import Collection, Contestant, Draw, HeadContestant, draw_posts, run_trial
 from workers.text.models import SentenceEncoder
@@ -32,16 +33,19 @@ def load(benchmark: Benchmark, encoder: SentenceEncoder, cache: Path) -> tuple[L
         np.save(kept, embed_whole(encoder, [row["text"] for row in rows]))
     known = [i for i, row in enumerate(rows) if row[benchmark.field] in names]
     phrases = [
-        (text, index, "name" if first else "description")
+        (text, index, first)
         for index, (name, more) in enumerate(benchmark.labels.items())
         for first, text in ((True, name.replace("_", " ")), *((False, text) for text in more))
     ]
+    texts = tuple(text for text, _, _ in phrases)
+    kinds: tuple[PhraseKind, ...] = tuple("name" if first else "description" for _, _, first in phrases)
     space = LabelSpace(
         names,
-        tuple(text for text, _, _ in phrases),
+        texts,
         np.array([index for _, index, _ in phrases]),
-        tuple(kind for _, _, kind in phrases),
-        encoder.encode([text for text, _, _ in phrases]),
+        kinds,
+        encoder.encode(texts),
+        frame(encoder.encode, texts, kinds),
     )
     groups = None if benchmark.across is None else [rows[i][benchmark.across] for i in known]
     labels = np.array([names.index(rows[i][benchmark.field]) for i in known])
@@ -50,7 +54,7 @@ def load(benchmark: Benchmark, encoder: SentenceEncoder, cache: Path) -> tuple[L
 
 def relevance(encoder: SentenceEncoder, cache: Path) -> None:
     """Judge whether posts of crisis_events are related to the event, after its first 50 posts."""
-    labels = {
+    labels: dict[str, tuple[str, ...]] = {
         "informative": (
             "about the disaster: flood, fire, earthquake, storm, explosion, shooting, victims and relief",
         ),

@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
 
         Examples:
           feedsight eval news.jsonl --labels news.yaml --shots 0,8,64 --compare
-          feedsight eval tweets.jsonl --labels kinds.yaml --across event --plot confusion.png
+          feedsight eval tweets.jsonl --labels kinds.yaml --across event --plot c.png
         """
         from workers.errors import FatalError
 
@@ -86,6 +86,7 @@ def _read(
 
     from workers.errors import FatalError
     from workers.text.heads.base import LabelSpace
+    from workers.text.heads.phrases import frame
     from workers.text.heads.trials import Collection
     from workers.text.label_set import load_label_set
     from workers.text.lane import read_knowledge
@@ -111,6 +112,7 @@ def _read(
         np.array(knowledge.phrase_labels, np.int64),
         knowledge.phrase_kinds,
         encoder.encode(knowledge.phrases),
+        frame(encoder.encode, knowledge.phrases, knowledge.phrase_kinds),
     )
     collection = Collection(
         [row["text"] for row in rows],

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from schemas import LabelSet
 from workers.errors import FatalError
 from workers.text.heads.base import Embeddings, Examples, Head, LabelSpace, PhraseKind
+from workers.text.heads.phrases import frame
 from workers.text.heads.registry import create_head
 from workers.text.models import SentenceEncoder, Window
 
@@ -146,6 +147,7 @@ def fit_head(encoder: SentenceEncoder, knowledge: Knowledge) -> Fitted:
         phrase_labels=np.array(knowledge.phrase_labels, np.int64),
         phrase_kinds=knowledge.phrase_kinds,
         phrase_embeddings=encoder.encode(knowledge.phrases),
+        framed_embeddings=frame(encoder.encode, knowledge.phrases, knowledge.phrase_kinds),
     )
     examples = Examples(encoder.encode(knowledge.examples), np.array(knowledge.example_labels, np.int64))
     unlabelled = encoder.encode(knowledge.unlabelled)

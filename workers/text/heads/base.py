@@ -22,6 +22,8 @@ class LabelSpace:
         phrase_labels: int64, shape (P,): the label each phrase describes, in [0, L).
         phrase_kinds: what each phrase is, length P.
         phrase_embeddings: float32, shape (P, d), unit rows.
+        framed_embeddings: the same in sentences about a text (`phrases.frame`), shape (P, d), unit rows;
+            None where only the phrases themselves are known.
     """
 
     names: tuple[str, ...]
@@ -29,6 +31,7 @@ class LabelSpace:
     phrase_labels: NDArray[np.int64]
     phrase_kinds: tuple[PhraseKind, ...]
     phrase_embeddings: Embeddings
+    framed_embeddings: Embeddings | None = None
 
 
 @dataclass(frozen=True)

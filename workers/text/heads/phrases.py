@@ -1,9 +1,12 @@
 """What labels say of themselves: prototypes from their phrases."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.text.heads.base import Embeddings, Examples, LabelSpace
+from workers.text.heads.base import Embeddings, Examples, LabelSpace, PhraseKind
 from workers.text.heads.whitening import Matrix
 
 SHARPNESS = 20.0
@@ -18,6 +21,48 @@ def unit_rows(rows: Embeddings | Matrix) -> Matrix:
 
 NAME_WEIGHT = 0.5
 """What a name counts for beside a description or phrasings, which say more: better on 11 of 14 label sets."""
+
+
+FRAMES = ("{}", "This text is about {}.", "This post is about {}", "a message about {}")
+"""Sentences that a name or description is embedded in; the mean is taken.
+
+A list of topics is no post, and lies apart from all posts. On 27 label sets the words alone give 61.6 % on
+average, this mean 63.5, and more than half a point less on two. Which sentences matters little.
+"""
+
+
+def frame(
+    encode: Callable[[Sequence[str]], Embeddings], phrases: Sequence[str], kinds: Sequence[PhraseKind]
+) -> Embeddings:
+    """Embed names and descriptions in sentences about a text; phrasings, which are texts, as they are.
+
+    Source: prompt ensembles (Radford et al., 2021), in the embedding space of a sentence model.
+
+    Args:
+        encode: embeds texts; unit rows.
+        phrases: P texts that describe labels.
+        kinds: what each is.
+
+    Returns:
+        float32, shape (P, d), unit rows.
+    """
+    total = np.array(encode(phrases), dtype=np.float32)
+    said = [i for i, kind in enumerate(kinds) if kind != "phrasing"]
+    if said:
+        for sentence in FRAMES[1:]:
+            total[said] += encode([sentence.format(phrases[i].rstrip(" .")) for i in said])
+    return unit_rows(total).astype(np.float32)
+
+
+def framed_prototypes(space: LabelSpace) -> Matrix:
+    """Average each label's phrases as the product's own heads do: framed, the name counting half.
+
+    Returns:
+        float64, shape (L, d), unit or zero rows (`prototypes`).
+    """
+    if space.framed_embeddings is not None:
+        space = replace(space, phrase_embeddings=space.framed_embeddings)
+    return prototypes(space, NAME_WEIGHT)
 
 
 def prototypes(space: LabelSpace, name_weight: float = 1.0) -> Matrix:

@@ -9,21 +9,12 @@ from numpy.typing import NDArray
 from workers.text.heads.adaptation import Adaptation, Stream, adapt
 from workers.text.heads.base import Embeddings, Examples, LabelSpace
 from workers.text.heads.calibration import fit_temperature, log_losses, match_confidence
+from workers.text.heads.few_shot import blend_prototypes, fit_linear
 from workers.text.heads.independent import IndependentHead
-from workers.text.heads.logistic import fit_towards
 from workers.text.heads.mixture import LinearScores, softmax
 from workers.text.heads.neighbours import FLOOR, MOST_REFERENCES, NeighbourVote, purity
-from workers.text.heads.phrases import NAME_WEIGHT, SHARPNESS, of_labels, prototypes
+from workers.text.heads.phrases import SHARPNESS, framed_prototypes, of_labels
 from workers.text.heads.whitening import Matrix, Whitening
-
-PENALTY: Final = 0.3
-"""How strongly the linear head is held to what the phrases say (`logistic`)."""
-
-KEPT_PULLS: Final = (1.0, 0.5, 0.0)
-"""Shares of the labels' attraction for everything that are compared; 1 is plain zero-shot, 0 is centred."""
-
-SURE_PULL: Final = 2.0
-"""Nats by which examples must be likelier before less than all of the attraction is kept."""
 
 MOST_UNLABELLED: Final = 4_000
 """Unlabelled posts used; of more, evenly spaced ones."""
@@ -96,7 +87,10 @@ class Fitted:
         return self.temperature * scores
 
     def matched(self, stream: Stream) -> "Fitted":
-        """Set the temperature at which the stream's posts are labelled as surely as close posts agree."""
+        """Set the temperature at which the stream's posts are labelled as surely as close posts agree.
+
+        Posts that change their label as the anchor loosens can't be counted on, however close posts agree.
+        """
         linear = log_softmax(self.linear.score(stream.rows.astype(np.float64)))
         scores = linear
         if self.adaptation is not None and self.blend > 0.0:
@@ -106,6 +100,8 @@ class Fitted:
                 scores = scores + np.log(vote + FLOOR)
             scores = self.blend * scores + (1.0 - self.blend) * linear
         agreement = purity(scores.argmax(axis=1), stream.closest)
+        if self.adaptation is not None:
+            agreement *= 1.0 - self.adaptation.moved
         return replace(self, temperature=match_confidence(scores, agreement))
 
 
@@ -121,7 +117,7 @@ class ProductHead:
     """Zero-shot, few-shot and adaptation to the stream in one head.
 
     1. A logistic head whose weights are pulled towards the prototypes of the label phrases: zero-shot without
-       examples, a linear head with many.
+       examples, a linear head with many. Where there is no stream, shrunken prototypes share in it.
     2. Its posteriors start a mixture on the stream, anchored in them, and loosened only where labels hold
        still (`adaptation`); neighbours vote on top (`neighbours`).
     3. With a dozen examples or more, cross-validation weighs 2 against 1 and sets the temperature; without,
@@ -149,7 +145,7 @@ class ProductHead:
         known = of_labels(examples)
         if len(unlabelled) > MOST_UNLABELLED:
             unlabelled = unlabelled[np.linspace(0, len(unlabelled) - 1, MOST_UNLABELLED).astype(np.int64)]
-        prior = LinearScores(SHARPNESS * prototypes(space, NAME_WEIGHT), np.zeros(count))
+        prior = LinearScores(SHARPNESS * framed_prototypes(space), np.zeros(count))
         self.adaptation = None
         self.validation = None
         self._filter = None
@@ -184,6 +180,8 @@ class ProductHead:
         if stream is not None:
             centre = stream.whitening.mean
         linear = fit_linear(prior, rows, labels, centre)
+        if stream is None and centre is not None:
+            linear = blend_prototypes(linear, prior, rows, labels, centre)
         if stream is None:
             return Fitted(linear)
         start = softmax(linear.score(stream.rows.astype(np.float64)))
@@ -220,38 +218,6 @@ class ProductHead:
         sure = softmax(factor * scores[chosen])
         self.validation = Validation(sure.astype(np.float32), known.labels)
         return replace(fitted, temperature=factor)
-
-
-def fit_linear(
-    prior: LinearScores,
-    rows: Embeddings,
-    labels: NDArray[np.int64],
-    centre: NDArray[np.float64] | None,
-) -> LinearScores:
-    """Fit the linear head on embeddings, pulled towards what the phrases say.
-
-    Some labels attract everything, which a bias of −(weights · centre) undoes; but where labels are given
-    unevenly that attraction can be right. The examples say how much of it to keep. Labels count alike,
-    however many examples each has, and a label without an example stays as it was.
-    """
-    counts = np.bincount(labels, minlength=len(prior.bias))
-    seen = np.flatnonzero(counts)
-    if centre is None or len(seen) < 2:
-        return prior
-    weights = np.clip(len(labels) / len(seen) / np.maximum(counts, 1), 0.2, 5.0)[labels]
-    places = np.searchsorted(seen, labels)
-    centred = (rows - centre).astype(np.float64)
-    pull = prior.weights @ centre
-    pull -= pull.mean()
-    starts = [LinearScores(prior.weights[seen], (prior.bias + kept * pull)[seen]) for kept in KEPT_PULLS]
-    losses = [float(weights @ log_losses(start.score(centred), places)) for start in starts]
-    best = int(np.argmin(losses)) if losses[0] - min(losses) > SURE_PULL else 0
-    found = fit_towards(centred, places, starts[best], PENALTY, weights)
-    all_weights = prior.weights.copy()
-    all_weights[seen] = found.weights
-    bias = prior.bias + KEPT_PULLS[best] * pull
-    bias[seen] = found.bias
-    return LinearScores(all_weights, bias - all_weights @ centre)
 
 
 def split_folds(labels: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
