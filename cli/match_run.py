@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 
 from pydantic import ValidationError
 
+from cli.live_manifest import live_entries
 from cli.progress import Progress
 from config import ImageSettings
 from schemas import ImageMessage, ImageResult, Reference
@@ -113,10 +114,18 @@ class MatchRun:
             worker.apply([Reference(id=m.id, content=m.content, label=m.label) for m in messages])
 
     def _batches(self, worker: ImageWorker) -> Iterator[list[Input]]:
-        """Close a batch at the settings' number of images or of estimated pixels."""
+        """Close a batch at the settings' number of images or of estimated pixels.
+
+        It is closed too, and an empty one follows, where the next image has yet to come.
+        """
         batch: list[Input] = []
         pixels = 0
         for one in self._inputs():
+            if one is None:
+                yield batch
+                yield []
+                batch, pixels = [], 0
+                continue
             batch.append(one)
             pixels += worker.cost(one.message) if one.message else 0
             if len(batch) >= self._settings.max_batch_items or pixels >= self._settings.max_batch_pixels:
@@ -125,18 +134,22 @@ class MatchRun:
         if batch:
             yield batch
 
-    def _inputs(self) -> Iterator[Input]:
-        for number, entry in enumerate(self._entries(), start=1):
-            if isinstance(entry, BadLine):
+    def _inputs(self) -> Iterator[Input | None]:
+        number = 0
+        for entry in self._entries():
+            number += entry is not None
+            if entry is None:
+                yield None
+            elif isinstance(entry, BadLine):
                 yield Input(entry.id or f"line {number}", None, entry.error)
             else:
                 yield _read_input(entry, self._settings.max_bytes)
 
-    def _entries(self) -> Iterator[Entry | BadLine]:
+    def _entries(self) -> Iterator[Entry | BadLine | None]:
         for given in self._images:
             path = Path(given)
             if given == "-":
-                yield from manifest_entries(sys.stdin.buffer, Path())
+                yield from live_entries(sys.stdin.buffer)
             elif path.is_dir():
                 yield from folder_entries(path)
             elif is_manifest(path):
@@ -217,7 +230,7 @@ def _read_input(entry: Entry, max_bytes: int) -> Input:
 def _one_ahead(
     executor: ThreadPoolExecutor, batches: Iterator[list[Input]], worker: ImageWorker
 ) -> Iterator[Batch]:
-    """Decode the next batch while the present one is judged."""
+    """Decode the next batch while the present one is judged; an empty one keeps nothing waiting."""
 
     def decode(inputs: list[Input]) -> Batch:
         messages = [one.message for one in inputs if one.message is not None]
@@ -228,9 +241,9 @@ def _one_ahead(
 
     waiting: deque[Future[Batch]] = deque()
     for inputs in itertools.chain(batches, [None]):
-        if inputs is not None:
+        if inputs:
             waiting.append(executor.submit(decode, inputs))
-        while waiting and (inputs is None or len(waiting) > 1):
+        while waiting and (not inputs or len(waiting) > 1):
             yield waiting.popleft().result()
 
 

@@ -1,6 +1,9 @@
 """What `feedsight match` makes of its arguments and of what stands beside one another in a manifest."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,9 @@ import pytest
 from PIL import Image, ImageDraw
 from typer.testing import CliRunner, Result
 
+from cli.live_manifest import live_entries
 from cli.main import create_app
+from workers.image.manifest import Entry
 
 
 @pytest.fixture
@@ -92,3 +97,39 @@ def test_wrong_arguments_are_one_line_and_status_2(
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_result_comes_while_standard_input_is_still_open(folder: Path) -> None:
+    """A line camera's feed waits for no batch to fill."""
+    command = [sys.executable, "-c", "from cli.main import main; main()", "match", "--mode", "compare"]
+    with subprocess.Popen(
+        [*command, "--references", str(folder / "good.png"), "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=folder,
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        for name in ("part.png", "good.png"):
+            running.stdin.write(b'{"path": "%s"}\n' % name.encode())
+            running.stdin.flush()
+            assert json.loads(running.stdout.readline())["id"] == name
+        running.stdin.write(b"not json\n")
+        running.stdin.close()
+        assert "error" in json.loads(running.stdout.readline())
+    assert running.returncode == 1
+
+
+def test_a_live_manifest_says_when_nothing_has_come_yet() -> None:
+    """So that what is there can go on."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as lines:
+        entries = live_entries(lines)
+        os.write(writer, b'{"path": "a.png"}\n')
+        found = [next(entries)]
+        while found[-1] is None:
+            found.append(next(entries))
+        assert next(entries) is None
+        os.close(writer)
+        assert list(entries) == []
+    assert isinstance(found[-1], Entry)
