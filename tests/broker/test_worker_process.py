@@ -36,7 +36,7 @@ bootstrap, group, prefix = sys.argv[1:]
 settings = load_settings(None, {
     "kafka": {"bootstrap": bootstrap, "group": group, "check_crcs": False},
     "topics": {"prefix": prefix},
-    "lane": {"watchdog_s": 3},
+    "lane": {"watchdog_s": 5},
     "metrics": {"port": 0},
 }, {})
 sys.exit(run(settings, {"text": EchoWorker(misbehave)}))
@@ -198,9 +198,9 @@ async def test_a_worker_whose_model_hangs_is_ended_by_the_watchdog(embedded_boot
     await send_texts(settings, ["hang"])
     worker = odd_worker(settings)
     _, log = worker.communicate(timeout=120)
-    assert worker.returncode == 1
-    assert "Timeout" in log  # faulthandler's words, and every thread's traceback
-    assert "misbehave" in log
+    assert worker.returncode == 1, log
+    assert "Timeout" in log, log  # faulthandler's words, and every thread's traceback
+    assert "misbehave" in log, log
     assert await nothing_was_answered(settings)
 
 
