@@ -16,6 +16,7 @@ COMMANDS: Final = (
     "labels",
     "vectors",
     "evaluate",
+    "evaluate_images",
     "config",
     "doctor",
     "dlq",

@@ -68,12 +68,16 @@ class Embedder:
         Returns:
             float32, shape (n, d), unit rows.
         """
+        return unit_rows(self.pooled(images))
+
+    def pooled(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Embed images without scaling; float32, shape (n, d). See `embed`."""
         side = self._recipe.side_px
         fit = padded if self._recipe.padded else squeezed
         outputs = self._backbone.features([fit(pixels, side) for pixels in images], (self._recipe.tap,))
         if not outputs:
             return np.zeros((0, 1), np.float32)
-        return unit_rows(np.stack([pool(features[0], self._recipe.pooling) for features in outputs]))
+        return np.stack([pool(features[0], self._recipe.pooling) for features in outputs])
 
 
 def squeezed(pixels: Pixels, side: int) -> Pixels:
