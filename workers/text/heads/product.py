@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.text.heads.adaptation import Adaptation, Stream, adapt
+from workers.text.heads.adaptation import STABLE, Adaptation, Stream, adapt
 from workers.text.heads.base import Embeddings, Examples, LabelSpace
 from workers.text.heads.calibration import fit_temperature, log_losses, match_confidence
 from workers.text.heads.few_shot import blend_prototypes, fit_linear
@@ -21,6 +21,9 @@ MOST_UNLABELLED: Final = 4_000
 
 FEWEST_UNLABELLED, FEWEST_EXAMPLES = 50, 200
 """Posts, or else examples, from which on there is a stream to adapt to; fewer only mislead."""
+
+UNSURE: Final = 2.0
+"""Confidence lost for each post whose label does not hold still, beyond STABLE."""
 
 FEWEST_TO_VALIDATE: Final = 12
 """Examples from which on cross-validation says anything about the temperature."""
@@ -89,7 +92,7 @@ class Fitted:
     def matched(self, stream: Stream) -> "Fitted":
         """Set the temperature at which the stream's posts are labelled as surely as close posts agree.
 
-        Posts that change their label as the anchor loosens can't be counted on, however close posts agree.
+        Where labels don't hold still as the anchor loosens, close posts agree on what may not be the label.
         """
         linear = log_softmax(self.linear.score(stream.rows.astype(np.float64)))
         scores = linear
@@ -101,7 +104,7 @@ class Fitted:
             scores = self.blend * scores + (1.0 - self.blend) * linear
         agreement = purity(scores.argmax(axis=1), stream.closest)
         if self.adaptation is not None:
-            agreement *= 1.0 - self.adaptation.moved
+            agreement *= 1.0 - UNSURE * max(0.0, self.adaptation.moved - STABLE)
         return replace(self, temperature=match_confidence(scores, agreement))
 
 
