@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 from pydantic import ValidationError
 
 from cli.live_manifest import live_entries
-from cli.progress import Progress
+from cli.progress import Progress, say
 from config import ImageSettings
 from schemas import ImageMessage, ImageResult, Reference
 from workers.errors import FatalError, MessageError, PipelineError, TransientError
@@ -81,6 +81,8 @@ class MatchRun:
             raise UsageError(f"--mode {settings.mode} needs --references")
         self._check_arguments()
         worker = create_image_worker(settings)
+        if settings.references is not None:
+            say(f"learning from {settings.references} ...")
         worker.load()
         if settings.mode == "uniqueness" and settings.references is None:
             self._enrol_inputs(worker)

@@ -8,6 +8,13 @@ from typing import Final, Self
 INTERVAL_S: Final = 0.5
 
 
+def say(what: str) -> None:
+    """Tell a person who watches what takes its time."""
+    if sys.stderr.isatty():
+        sys.stderr.write(what + "\n")
+        sys.stderr.flush()
+
+
 class Progress:
     """Counts what is done and says so now and then, where a person can see it.
 
