@@ -15,7 +15,7 @@ SAMPLED: Final = 20_000
 """Patches that the axes are found on."""
 WHITENING: Final = 0.5
 """0 leaves the spread along the axes, 1 makes it equal; half-way is a little better than either."""
-POSITION_WEIGHT: Final = 2.0
+POSITION_WEIGHT: Final = 1.0
 """How much the place of a patch counts beside its look: parts lie roughly alike, but not exactly."""
 MAX_PATCHES: Final = 150_000
 """Patches a layer's bank holds at most; beyond, whole images are thinned evenly. About 80 MB."""
@@ -43,9 +43,8 @@ class LayerBank:
         self._spread = every.std(axis=0) + 1e-6
         rows = random.choice(len(every), min(SAMPLED, len(every)), replace=False)
         self._axes = _axes((every[rows] - self._mean) / self._spread)
+        step = max(1, -(-len(every) // MAX_PATCHES))
         del every
-        per_image = int(np.prod(images[0].shape[:2]))
-        step = max(1, -(-per_image * len(images) // MAX_PATCHES))
         vectors: list[NDArray[np.float32]] = []
         self._ranges: dict[int, tuple[int, int]] = {}
         start = 0

@@ -9,12 +9,18 @@ from numpy.typing import NDArray
 
 from workers.image.models import Backbone, resized
 
-LAYERS: Final = ("block10", "block12", "block15")
-"""Layers at strides 16, 32 and 32. Shallower ones react to grain and light more than to flaws: on tiles and
-on commutators each of these alone separated good from bad better than any before them."""
+LAYERS: Final = ("block12", "block15")
+"""Layers at stride 32. Shallower ones react to grain and light more than to flaws: on tiles and on
+commutators these two separated good from bad better than with any before them."""
 
 MAX_ASPECT: Final = 4.0
-"""Longer to shorter side of the shape that images are shown in."""
+"""Longer to shorter side of the usual shape."""
+SAME_SIZE: Final = 1.15
+"""Parts whose sides are within this ratio of the median part's are shown in its very shape."""
+SIZE_STEP: Final = 2
+"""Other shapes are multiples of this many times the network's granularity, as each is compiled separately."""
+MAX_GROWTH: Final = 2.0
+"""A shape has sides at most this many times the usual ones and at least the inverse, whatever an image's."""
 
 LIGHT_SHARE: Final = 0.1
 """What is wider than this share of the shorter side is taken for light rather than for structure."""
@@ -27,31 +33,57 @@ Planes = NDArray[np.float32]
 
 
 class PatchExtractor:
-    """Cuts images into patch features, all shown in one shape: that of the median good part.
+    """Cuts images into patch features, all shown at one scale: that of the median good part.
 
-    One shape makes the position of a patch mean the same in every image, and the network is compiled once.
+    Parts of about the same size are shown in one shape: the position of a patch then means the same in all,
+    and the network is compiled once. Where parts differ in size, squeezing them into one shape would make
+    the same texture finer in one and coarser in another, so each keeps its shape.
 
     Args:
         backbone: the network.
-        side_px: the shape has as many pixels as a square of this side.
+        side_px: the median part is shown with as many pixels as a square of this side.
     """
 
     def __init__(self, backbone: Backbone, side_px: int) -> None:
         self._backbone = backbone
         self._side_px = side_px
+        self._usual = (float(side_px), float(side_px))
         self.shape = (side_px, side_px)
 
     def fit_shape(self, sizes: Sequence[tuple[int, int]]) -> None:
-        """Choose the shape from the sizes (height, width), in pixels, of good parts."""
-        aspect = float(np.median([height / width for height, width in sizes]))
-        root = float(np.sqrt(np.clip(aspect, 1 / MAX_ASPECT, MAX_ASPECT)))
+        """Choose the scale and the usual shape from the sizes (height, width), in pixels, of good parts."""
+        height, width = (float(np.median(sides)) for sides in zip(*sizes, strict=True))
+        self._usual = (height, width)
+        root = float(np.sqrt(np.clip(height / width, 1 / MAX_ASPECT, MAX_ASPECT)))
         step = self._backbone.granularity_px
         high, wide = (max(2, round(self._side_px * r / step)) * step for r in (root, 1 / root))
         self.shape = (high, wide)
 
-    def shown(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Give an image as the network sees it: in the one shape, its light evened out."""
-        return evened(resized(pixels, *self.shape))
+    def shape_for(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The shape an image is shown in.
+
+        Args:
+            size: height and width of the whole image, in pixels.
+        """
+        ratios = [own / usual for own, usual in zip(size, self._usual, strict=True)]
+        if all(1 / SAME_SIZE <= ratio <= SAME_SIZE for ratio in ratios):
+            return self.shape
+        step = SIZE_STEP * self._backbone.granularity_px
+        scale = self._side_px / float(np.sqrt(np.prod(self._usual)))
+        high, wide = (
+            max(1, round(scale * usual * float(np.clip(ratio, 1 / MAX_GROWTH, MAX_GROWTH)) / step)) * step
+            for usual, ratio in zip(self._usual, ratios, strict=True)
+        )
+        return high, wide
+
+    def shown(self, pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Give an image as the network sees it: at the one scale, its light evened out.
+
+        Args:
+            pixels: uint8, shape (height, width, 3), RGB; may be reduced.
+            size: height and width of the image before it was reduced.
+        """
+        return evened(resized(pixels, *self.shape_for(size)))
 
     def extract(self, shown: Sequence[NDArray[np.uint8]]) -> list[tuple[Planes, ...]]:
         """Extract the features of each layer, averaged over 3 × 3 neighbours.

@@ -21,7 +21,7 @@ FEW_PARTS: Final = 16
 """With fewer good parts each is also learned turned, shifted and scaled a little."""
 MAX_HELD_OUT: Final = 300
 """Good parts that the threshold is calibrated on at most; more don't move it."""
-SMOOTHING_CELLS: Final = 1.0
+SMOOTHING_CELLS: Final = 0.75
 KEPT_SHARE: Final = 1.5
 """Good parts are kept with the pixels of a square of this many times `side_px`."""
 REGION_ALARMS: Final = 0.2
@@ -57,6 +57,7 @@ class DefectMode:
         self._settings = settings
         self._extractor = PatchExtractor(backbone, settings.side_px)
         self._good: dict[str, NDArray[np.uint8]] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
         self._planes: dict[str, list[tuple[Planes, ...]]] = {}
         self._learned: Learned | None = None
 
@@ -66,6 +67,7 @@ class DefectMode:
             pixels = self._reduced(image.pixels)
             grey = bool((pixels[..., :1] == pixels).all())
             self._good[reference.id] = pixels[..., :1].copy() if grey else pixels
+            self._sizes[reference.id] = (image.height, image.width)
             self._planes.pop(reference.id, None)
         self._learned = None
 
@@ -73,6 +75,7 @@ class DefectMode:
         """Forget good parts."""
         for member in ids:
             self._good.pop(member, None)
+            self._sizes.pop(member, None)
             self._planes.pop(member, None)
         self._learned = None
 
@@ -108,7 +111,10 @@ class DefectMode:
             self.fit()
         if self._learned is None:
             return [MessageError("no good part is enrolled", reason="empty_gallery") for _ in batch]
-        shown = [self._extractor.shown(self._reduced(image.pixels)) for _, image in batch]
+        shown = [
+            self._extractor.shown(self._reduced(image.pixels), (image.height, image.width))
+            for _, image in batch
+        ]
         findings: list[Finding | PipelineError] = []
         for (_, image), planes in zip(batch, self._extractor.extract(shown), strict=True):
             scores = smoothed(self._learned.bank.score_map(planes), SMOOTHING_CELLS)
@@ -117,17 +123,20 @@ class DefectMode:
 
     def _extract_parts(self, names: Sequence[str]) -> None:
         """Extract the planes of parts that have none yet, of all where the shape has changed."""
-        former = self._extractor.shape
-        self._extractor.fit_shape([self._good[name].shape[:2] for name in names])
+        former = {name: self._extractor.shape_for(self._sizes[name]) for name in names}
+        self._extractor.fit_shape([self._sizes[name] for name in names])
         few = len(MOVES) if len(names) < FEW_PARTS else 0
-        if self._extractor.shape != former or any(len(planes) != 1 + few for planes in self._planes.values()):
-            self._planes.clear()
+        for name in names:
+            same_shape = self._extractor.shape_for(self._sizes[name]) == former[name]
+            if not same_shape or len(self._planes.get(name, ())) != 1 + few:
+                self._planes.pop(name, None)
         for name in names:
             if name in self._planes:
                 continue
             pixels = self._good[name]
             colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-            shown = [self._extractor.shown(one) for one in (colour, *variants(colour, few))]
+            size = self._sizes[name]
+            shown = [self._extractor.shown(one, size) for one in (colour, *variants(colour, few))]
             self._planes[name] = self._extractor.extract(shown)
 
     def _reduced(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
