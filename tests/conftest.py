@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis  # noqa: F401 - its pytest plugin would import it at the very end
 import pytest
 
 from stream.embedded import EmbeddedBroker
