@@ -45,7 +45,7 @@ def load(benchmark: Benchmark, encoder: SentenceEncoder, cache: Path) -> tuple[L
         np.array([index for _, index, _ in phrases]),
         kinds,
         encoder.encode(texts),
-        frame(encoder.encode, texts, kinds),
+        frame(encoder.encode, texts),
     )
     groups = None if benchmark.across is None else [rows[i][benchmark.across] for i in known]
     labels = np.array([names.index(rows[i][benchmark.field]) for i in known])

@@ -112,7 +112,7 @@ def _read(
         np.array(knowledge.phrase_labels, np.int64),
         knowledge.phrase_kinds,
         encoder.encode(knowledge.phrases),
-        frame(encoder.encode, knowledge.phrases, knowledge.phrase_kinds),
+        frame(encoder.encode, knowledge.phrases),
     )
     collection = Collection(
         [row["text"] for row in rows],

@@ -147,7 +147,7 @@ def fit_head(encoder: SentenceEncoder, knowledge: Knowledge) -> Fitted:
         phrase_labels=np.array(knowledge.phrase_labels, np.int64),
         phrase_kinds=knowledge.phrase_kinds,
         phrase_embeddings=encoder.encode(knowledge.phrases),
-        framed_embeddings=frame(encoder.encode, knowledge.phrases, knowledge.phrase_kinds),
+        framed_embeddings=frame(encoder.encode, knowledge.phrases),
     )
     examples = Examples(encoder.encode(knowledge.examples), np.array(knowledge.example_labels, np.int64))
     unlabelled = encoder.encode(knowledge.unlabelled)

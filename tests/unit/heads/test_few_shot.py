@@ -16,11 +16,9 @@ def letters(texts: Sequence[str]) -> Embeddings:
     return unit_rows(rows).astype(np.float32)
 
 
-def test_names_and_descriptions_are_embedded_in_sentences_and_phrasings_as_they_are() -> None:
-    plain = letters(["zzz", "zzz"])
-    found = frame(letters, ["zzz", "zzz"], ["description", "phrasing"])
-    np.testing.assert_allclose(found[1], plain[1], atol=1e-6)
-    assert found[0] @ plain[0] < 0.95
+def test_phrases_are_embedded_in_sentences() -> None:
+    found = frame(letters, ["zzz", "qqq"])
+    assert (found * letters(["zzz", "qqq"])).sum(axis=1).max() < 0.95
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-6)
 
 
@@ -31,7 +29,7 @@ def test_full_stop_of_a_description_is_not_doubled() -> None:
         seen.extend(texts)
         return letters(texts)
 
-    frame(encode, ["About zebras."], ["description"])
+    frame(encode, ["About zebras."])
     assert "This text is about About zebras." in seen
 
 

@@ -15,7 +15,7 @@ PENALTY: Final = 0.3
 """How strongly the linear head is held to what the phrases say (`logistic`)."""
 
 PROTOTYPE_SHARE: Final = 0.4
-"""Of shrunken prototypes beside the logistic head: together they beat either from 1 to 64 examples a label.
+"""Of shrunken prototypes beside the logistic head: together they beat either from 2 to 64 examples a label.
 
 Only without a stream: as the start of a mixture the logistic head alone is better, by 2 on crisis kinds."""
 

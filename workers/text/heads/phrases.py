@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.text.heads.base import Embeddings, Examples, LabelSpace, PhraseKind
+from workers.text.heads.base import Embeddings, Examples, LabelSpace
 from workers.text.heads.whitening import Matrix
 
 SHARPNESS = 20.0
@@ -24,33 +24,28 @@ NAME_WEIGHT = 0.5
 
 
 FRAMES = ("{}", "This text is about {}.", "This post is about {}", "a message about {}")
-"""Sentences that a name or description is embedded in; the mean is taken.
+"""Sentences that a name, description or phrasing is embedded in; the mean is taken.
 
 A list of topics is no post, and lies apart from all posts. On 27 label sets the words alone give 61.6 % on
 average, this mean 63.5, and more than half a point less on two. Which sentences matters little.
 """
 
 
-def frame(
-    encode: Callable[[Sequence[str]], Embeddings], phrases: Sequence[str], kinds: Sequence[PhraseKind]
-) -> Embeddings:
-    """Embed names and descriptions in sentences about a text; phrasings, which are texts, as they are.
+def frame(encode: Callable[[Sequence[str]], Embeddings], phrases: Sequence[str]) -> Embeddings:
+    """Embed what is said of labels in sentences about a text.
 
     Source: prompt ensembles (Radford et al., 2021), in the embedding space of a sentence model.
 
     Args:
         encode: embeds texts; unit rows.
         phrases: P texts that describe labels.
-        kinds: what each is.
 
     Returns:
         float32, shape (P, d), unit rows.
     """
     total = np.array(encode(phrases), dtype=np.float32)
-    said = [i for i, kind in enumerate(kinds) if kind != "phrasing"]
-    if said:
-        for sentence in FRAMES[1:]:
-            total[said] += encode([sentence.format(phrases[i].rstrip(" .")) for i in said])
+    for sentence in FRAMES[1:] if phrases else ():
+        total += encode([sentence.format(phrase.rstrip(" .")) for phrase in phrases])
     return unit_rows(total).astype(np.float32)
 
 
