@@ -20,24 +20,25 @@ class Post(Message):
     """One text to label.
 
     Only `text` reaches a model. `label` and the other optional facts are carried by feeds and by labelled
-    collections; they are read by `feedsight eval` and by filters, never by a model that labels.
+    collections, some as text and some as numbers; they are read by `feedsight eval` and by filters, never by a
+    model that labels.
     """
 
     id: Annotated[str, Field(min_length=1, max_length=256)]
     text: Annotated[str, Field(max_length=MAX_TEXT_CHARS), AfterValidator(_not_blank)]
-    created_at: str | None = None
+    created_at: Json = None
     lang: str | None = None
     source: str | None = None
     author: str | None = None
     url: str | None = None
     title: str | None = None
     subject: str | None = None
-    event: str | None = None
-    keyword: str | None = None
-    group: str | None = None
-    category: str | None = None
-    relevance: str | None = None
-    score: float | None = None
-    label: str | None = None
+    event: Json = None
+    keyword: Json = None
+    group: Json = None
+    category: Json = None
+    relevance: Json = None
+    score: Json = None
+    label: Json = None
     labels: tuple[str, ...] | None = None
     metadata: dict[str, Json] | None = None

@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -143,6 +144,7 @@ async def faust_agent(settings: Settings, topic: str, meter: Meter) -> None:
         topic_disable_leader=True,
         topic_allow_declare=False,
         web_enabled=False,
+        datadir=tempfile.mkdtemp(),  # Faust wants a folder for tables it does not have
         consumer_auto_offset_reset="earliest",
         stream_buffer_maxsize=4 * FAUST_BATCH,
         broker_max_poll_records=FAUST_BATCH,

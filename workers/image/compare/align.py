@@ -113,7 +113,8 @@ class Aligner:
         (dx, dy), _ = cv2.phaseCorrelate(level.image.copy(), warped.copy(), window)
         moved = _compose(base, np.array([[1.0, 0, dx * level.factor], [0, 1.0, dy * level.factor]]))
         found = _correlation(level.image, test.warp(moved, level))
-        return (moved, found) if found > still else (base, still)
+        # a periodic part looks the same a period on, and the flaw is then out of sight: what is seen counts
+        return (moved, found) if found * _overlap(dx, dy, level.image.shape) > still else (base, still)
 
 
 class _Reduced:
@@ -214,6 +215,11 @@ def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     if spread < 1e-6:
         return 1.0 if abs(float(one.std()) - float(other.std())) < 1.0 else 0.0
     return float(np.mean((one - one.mean()) * (other - other.mean()))) / spread
+
+
+def _overlap(dx: float, dy: float, shape: tuple[int, ...]) -> float:
+    """Share of a picture that still lies over its like after a shift."""
+    return max(0.0, 1 - abs(dx) / shape[1]) * max(0.0, 1 - abs(dy) / shape[0])
 
 
 def _about_centre(

@@ -24,6 +24,12 @@ from workers.image.modes.base import DecodedImage, Finding
 DEFAULT_THRESHOLD: Final = 0.2
 """Score from which a place counts as a defect: a size of 2 pixels, a full-contrast speck of 3 by 3."""
 
+SAME_SCENE: Final = 0.2
+"""Correlation below which an image does not show its reference; boards with flaws are above 0.8."""
+
+MAX_UNSEEN: Final = 0.4
+"""Share of the reference that may lie outside the image; more is another frame, or half a part."""
+
 MAX_PIXELS: Final = 12_000_000
 """Pixels up to which pictures are compared as they are; larger ones are reduced, for their memory."""
 
@@ -152,9 +158,13 @@ class CompareMode:
                 )
             enrolled = known
         test, scale = _grey(image)
-        matrix = enrolled.aligner.align(test).matrix
+        alignment = enrolled.aligner.align(test)
+        matrix = alignment.matrix
         size = enrolled.grey.shape[::-1]
         valid = _seen(matrix, size, test.shape, self._tolerance_px + 1)
+        unseen = 0.0 if valid is None else 1.0 - float(valid.mean())
+        if alignment.correlation < SAME_SCENE or unseen > MAX_UNSEEN:
+            return self._elsewhere(enrolled, image)
         lit = aligned_to(enrolled.grey, test, matrix, valid)
         flaws = self._flaws(enrolled, lit, valid)
         regions = []
@@ -170,6 +180,17 @@ class CompareMode:
             score=score,
             threshold=self._threshold,
             regions=tuple(regions),
+            compared_with=enrolled.id,
+        )
+
+    def _elsewhere(self, enrolled: _Enrolled, image: DecodedImage) -> Finding:
+        """The image does not show the reference, or too little of it: that can't pass for sound."""
+        whole = Region(box=(0, 0, image.width, image.height), score=1.0)
+        return Finding(
+            verdict="defect" if self._threshold <= 1.0 else "ok",
+            score=1.0,
+            threshold=self._threshold,
+            regions=(whole,) if self._threshold <= 1.0 else (),
             compared_with=enrolled.id,
         )
 
