@@ -20,8 +20,8 @@ class Post(Message):
     """One text to label.
 
     Only `text` reaches a model. `label` and the other optional facts are carried by feeds and by labelled
-    collections, some as text and some as numbers; they are read by `feedsight eval` and by filters, never by a
-    model that labels.
+    collections, some as text and some as numbers; they are read by `feedsight eval` and by filters, never
+    by a model that labels.
     """
 
     id: Annotated[str, Field(min_length=1, max_length=256)]

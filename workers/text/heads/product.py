@@ -22,6 +22,9 @@ MOST_UNLABELLED: Final = 4_000
 FEWEST_UNLABELLED, FEWEST_EXAMPLES = 50, 200
 """Posts, or else examples, from which on there is a stream to adapt to; fewer only mislead."""
 
+LEAST_SHARE: Final = 0.2
+"""Of an even share of the examples, that each label has for them to stand for a stream."""
+
 UNSURE: Final = 2.0
 """Confidence lost for each post whose label does not hold still, beyond STABLE."""
 
@@ -157,7 +160,7 @@ class ProductHead:
             self._filter.fit(space, examples, unlabelled)
             return
         stream = None
-        if len(unlabelled) >= FEWEST_UNLABELLED or len(known.labels) >= FEWEST_EXAMPLES:
+        if len(unlabelled) >= FEWEST_UNLABELLED or stands_for_stream(known.labels, count):
             stream = Stream.prepare(unlabelled, known.embeddings)
         fitted = self._fit_parts(prior, known, np.ones(len(known.labels), bool), stream)
         self.adaptation = fitted.adaptation
@@ -221,6 +224,19 @@ class ProductHead:
         sure = softmax(factor * scores[chosen])
         self.validation = Validation(sure.astype(np.float32), known.labels)
         return replace(fitted, temperature=factor)
+
+
+def stands_for_stream(labels: NDArray[np.int64], count: int) -> bool:
+    """Whether examples can stand for a stream that is not there: many, and of every label.
+
+    Where a label has none or nearly none, a mixture fitted to them would give its posts to the others.
+
+    Args:
+        labels: of the examples, shape (n,).
+        count: how many labels there are.
+    """
+    fewest = np.bincount(labels, minlength=count).min()
+    return bool(len(labels) >= FEWEST_EXAMPLES and fewest >= LEAST_SHARE * len(labels) / count)
 
 
 def split_folds(labels: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
