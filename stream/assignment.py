@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -67,10 +68,9 @@ class Assignment:
     async def wait_for_progress(self, timeout_s: float) -> None:
         """Wait until something is committed, or for the time given."""
         self._progress.clear()
-        try:
-            await asyncio.wait_for(self._progress.wait(), timeout_s)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._progress.wait()
 
     async def _open(self, partition: TopicPartition, consumer: AIOKafkaConsumer) -> None:
         delivery = self._make_delivery(partition, self._progress.set)

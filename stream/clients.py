@@ -87,6 +87,7 @@ def admin(settings: KafkaSettings) -> AIOKafkaAdminClient:
 async def stop_quietly(client: AIOKafkaProducer | AIOKafkaConsumer, timeout_s: float = 5.0) -> None:
     """Stop a client that may be broken: it is given up after the timeout."""
     try:
-        await asyncio.wait_for(client.stop(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await client.stop()
     except (KafkaError, TimeoutError, OSError):
         return

@@ -104,7 +104,8 @@ class Lane(mode.Service):  # type: ignore[misc]
             self._session.stop()
         try:
             limit_s = self._settings.lane.drain_timeout_s + 10
-            await asyncio.wait_for(self._finished.wait(), limit_s)
+            async with asyncio.timeout(limit_s):
+                await self._finished.wait()
         except TimeoutError:
             logger.error("lane %s did not drain in time", self.spec.name)
         self._inference.close()

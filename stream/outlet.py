@@ -153,7 +153,8 @@ class TransactionalOutlet(_ProducerOutlet):
         if self._producer is not None and in_transaction:
             # A producer that is fenced or broken can't abort; then the next owner's `open` does it.
             with suppress(KafkaError, AssertionError, TimeoutError):
-                await asyncio.wait_for(self._producer.abort_transaction(), ABORT_TIMEOUT_S)
+                async with asyncio.timeout(ABORT_TIMEOUT_S):
+                    await self._producer.abort_transaction()
         await super().close()
 
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -227,10 +228,10 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             if due_s == 0:
                 return self._batcher.take()
             self._arrived.clear()
-            try:
-                await asyncio.wait_for(self._arrived.wait(), due_s)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                # not wait_for: on Python 3.11 it may swallow a cancellation, and the session would never end
+                async with asyncio.timeout(due_s):
+                    await self._arrived.wait()
 
     async def _infer(self) -> None:
         while True:
