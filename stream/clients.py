@@ -4,7 +4,6 @@ import asyncio
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from config import KafkaSettings
@@ -77,11 +76,6 @@ def reader(settings: KafkaSettings, *topics: str, from_start: bool) -> AIOKafkaC
         fetch_max_wait_ms=settings.fetch_max_wait_ms,
         **client_options(settings),
     )
-
-
-def admin(settings: KafkaSettings) -> AIOKafkaAdminClient:
-    """An admin client."""
-    return AIOKafkaAdminClient(**client_options(settings))
 
 
 async def stop_quietly(client: AIOKafkaProducer | AIOKafkaConsumer, timeout_s: float = 5.0) -> None:
