@@ -3,8 +3,9 @@
 from schemas.base import Json, Message, Origin
 from schemas.dead_letter import DeadLetterFacts
 from schemas.image_message import ImageMessage, Reference
-from schemas.label_set import Abstain, Label, LabelSet
-from schemas.metrics import LatencySummary, MetricsSnapshot
+from schemas.label_set import Abstain, Filters, Label, LabelSet, Review
+from schemas.loop import Feedback, LabelDiff, ReviewItem
+from schemas.metrics import CampaignSnapshot, LatencySummary, MetricsSnapshot, WorkerEvent
 from schemas.post import MAX_TEXT_CHARS, Post
 from schemas.result import (
     Candidate,
@@ -21,15 +22,19 @@ from schemas.result import (
 __all__ = [
     "MAX_TEXT_CHARS",
     "Abstain",
+    "CampaignSnapshot",
     "Candidate",
     "DeadLetterFacts",
     "Evidence",
+    "Feedback",
+    "Filters",
     "HeatMap",
     "ImageMessage",
     "ImageMode",
     "ImageResult",
     "Json",
     "Label",
+    "LabelDiff",
     "LabelSet",
     "LatencySummary",
     "Message",
@@ -39,6 +44,9 @@ __all__ = [
     "Post",
     "Reference",
     "Region",
+    "Review",
+    "ReviewItem",
     "TextResult",
     "Verdict",
+    "WorkerEvent",
 ]

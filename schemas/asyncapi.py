@@ -14,6 +14,7 @@ class Channel:
         action: what Feedsight does.
         title: one line for people.
         headers: name of the header set in `_HEADERS`.
+        also: name of the schema of another message on the same topic.
     """
 
     topic: str
@@ -21,6 +22,7 @@ class Channel:
     action: Literal["send", "receive"]
     title: str
     headers: str = "cloudevents"
+    also: str | None = None
 
 
 CHANNELS: Final = (
@@ -42,9 +44,18 @@ CHANNELS: Final = (
     ),
     Channel("label-sets", "label-set", "receive", "Label sets in force, by name (compacted)"),
     Channel("references", "reference", "receive", "References in force, by id (compacted)"),
-    Channel("metrics", "metrics-snapshot", "send", "A snapshot of each worker and interval"),
+    Channel(
+        "metrics",
+        "metrics-snapshot",
+        "send",
+        "A snapshot of each worker and interval, and events: versions in force, bursts, drift",
+        also="worker-event",
+    ),
+    Channel("review", "review-item", "send", "Items that a person should look at"),
+    Channel("feedback", "feedback", "receive", "Corrections by people"),
+    Channel("diffs", "label-diff", "send", "Posts that another version of a label set labels otherwise"),
 )
-"""The topics whose messages are settled. `feedback` and `review` join when theirs are."""
+"""Every topic and what travels on it."""
 
 _TEXT: Final = {"type": "string"}
 _HEADERS: Final[dict[str, dict[str, Any]]] = {
@@ -103,7 +114,11 @@ def asyncapi_document(prefix: str = "feedsight.") -> dict[str, Any]:
             for channel in CHANNELS
         },
         "components": {
-            "messages": {channel.topic: _message(channel) for channel in CHANNELS},
+            "messages": {
+                name: _message(channel, schema)
+                for channel in CHANNELS
+                for name, schema in _message_names(channel).items()
+            },
             "schemas": {f"{name}-headers": headers for name, headers in _HEADERS.items()},
         },
     }
@@ -113,20 +128,25 @@ def _channel(channel: Channel, prefix: str) -> dict[str, Any]:
     return {
         "address": prefix + channel.topic,
         "title": channel.title,
-        "messages": {channel.topic: {"$ref": f"#/components/messages/{channel.topic}"}},
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _message_names(channel)},
     }
 
 
-def _message(channel: Channel) -> dict[str, Any]:
+def _message_names(channel: Channel) -> dict[str, str | None]:
+    """The channel's messages by name, with the schema of each."""
+    return {channel.topic: channel.message} | ({channel.also: channel.also} if channel.also else {})
+
+
+def _message(channel: Channel, schema: str | None) -> dict[str, Any]:
     message: dict[str, Any] = {
         "title": channel.title,
         "headers": {"$ref": f"#/components/schemas/{channel.headers}-headers"},
     }
-    if channel.message is None:
+    if schema is None:
         message["contentType"] = "application/octet-stream"
     else:
         message["payload"] = {
             "schemaFormat": "application/schema+json;version=draft-2020-12",
-            "schema": {"$ref": f"json/{channel.message}.json"},
+            "schema": {"$ref": f"json/{schema}.json"},
         }
     return message

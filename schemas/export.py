@@ -14,7 +14,8 @@ from schemas.base import Message
 from schemas.dead_letter import DeadLetterFacts
 from schemas.image_message import ImageMessage, Reference
 from schemas.label_set import LabelSet
-from schemas.metrics import MetricsSnapshot
+from schemas.loop import Feedback, LabelDiff, ReviewItem
+from schemas.metrics import MetricsSnapshot, WorkerEvent
 from schemas.post import Post
 from schemas.result import ImageResult, TextResult
 
@@ -26,6 +27,7 @@ INPUTS: Final[dict[str, type[Message]]] = {
     "image-message": ImageMessage,
     "reference": Reference,
     "label-set": LabelSet,
+    "feedback": Feedback,
 }
 """Messages that others write: an unknown field is refused, so that a misspelt one is noticed."""
 
@@ -34,6 +36,9 @@ OUTPUTS: Final[dict[str, type[Message]]] = {
     "image-result": ImageResult,
     "dead-letter-facts": DeadLetterFacts,
     "metrics-snapshot": MetricsSnapshot,
+    "worker-event": WorkerEvent,
+    "review-item": ReviewItem,
+    "label-diff": LabelDiff,
 }
 """Messages that Feedsight writes: subscribers pass over fields they don't know, as versions may add some."""
 

@@ -40,10 +40,44 @@ class Abstain(Message):
         return self
 
 
+class Filters(Message):
+    """Which posts a campaign is for: those for which all that is set here holds; a missing fact fails.
+
+    Words are plain words or phrases, found whole and without regard to case; there are no patterns, so none
+    can explode.
+
+    Attributes:
+        sources: one of these is the post's `source`.
+        languages: one of these is the post's `lang`, or its part before a hyphen (`en` takes `en-GB`).
+        words: at least one of these stands in the text.
+        without: none of these stands in the text.
+    """
+
+    sources: Annotated[tuple[Name, ...], Field(max_length=1_000)] = ()
+    languages: Annotated[tuple[Name, ...], Field(max_length=200)] = ()
+    words: Annotated[tuple[Name, ...], Field(max_length=1_000)] = ()
+    without: Annotated[tuple[Name, ...], Field(max_length=1_000)] = ()
+
+
+class Review(Message):
+    """Which share of the posts goes to `review` for a person to look at; 0 turns a reason off.
+
+    Attributes:
+        random: drawn by lot, so that what people find says how good the labels are.
+        uncertain: those with the smallest margins.
+        novel: those farthest from everything known of the labels.
+    """
+
+    random: Annotated[float, Field(ge=0, le=1)] = 0.002
+    uncertain: Annotated[float, Field(ge=0, le=1)] = 0.01
+    novel: Annotated[float, Field(ge=0, le=1)] = 0.003
+
+
 class LabelSet(Message):
-    """Labels that are decided together.
+    """Labels that are decided together: a campaign, when it is on the `label-sets` topic.
 
     One label alone is a filter (relevant or not). `route` names a further topic for this set's results.
+    `sample` holds unlabelled posts of the stream that the set adapts to.
     """
 
     name: Name
@@ -55,6 +89,11 @@ class LabelSet(Message):
     abstain: Abstain | None = None
     route: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] | None = None
     model: str | None = None
+    filters: Filters | None = None
+    review: Review | None = None
+    sample: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=10_000)], ...], Field(max_length=10_000)
+    ] = ()
 
     @model_validator(mode="after")
     def _names_differ(self) -> "LabelSet":

@@ -49,7 +49,7 @@ class TopicSpec:
 
 @dataclass(frozen=True)
 class TopicNames:
-    """The ten topics under one prefix."""
+    """The eleven topics under one prefix."""
 
     prefix: str = "feedsight."
 
@@ -100,8 +100,13 @@ class TopicNames:
 
     @property
     def metrics(self) -> str:
-        """A snapshot per worker and interval."""
+        """A snapshot per worker and interval, and events."""
         return self.prefix + "metrics"
+
+    @property
+    def diffs(self) -> str:
+        """Posts that another version of a label set labels otherwise."""
+        return self.prefix + "diffs"
 
     def all(self) -> tuple[str, ...]:
         """Give all names, inputs first."""
@@ -126,7 +131,10 @@ class TopicNames:
             TopicSpec(self.references, 1, "compact", KEEP, "references in force"),
             TopicSpec(self.feedback, 1, "delete", 30 * DAY_MS, "corrections by people"),
             TopicSpec(self.review, 1, "delete", 30 * DAY_MS, "items to look at"),
-            TopicSpec(self.metrics, 1, "delete", DAY_MS, "snapshots of the workers"),
+            TopicSpec(self.metrics, 1, "delete", DAY_MS, "snapshots and events of the workers"),
+            TopicSpec(
+                self.diffs, 1, "delete", 7 * DAY_MS, "what another version of a label set would change"
+            ),
         )
 
 

@@ -7,7 +7,7 @@ def test_names_carry_the_prefix():
     names = TopicNames("night.")
     assert (names.posts, names.dead_letters) == ("night.posts", "night.dead-letters")
     assert all(name.startswith("night.") for name in names.all())
-    assert len(names.all()) == len(set(names.all())) == 10
+    assert len(names.all()) == len(set(names.all())) == 11
 
 
 def test_only_control_topics_are_compacted():
