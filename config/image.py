@@ -39,7 +39,11 @@ class ImageSettings(Section):
         max_pixels: largest image taken, in pixels.
         max_batch_items: a batch closes at this many images.
         max_batch_pixels: a batch closes at this many estimated pixels.
-        batch_deadline_ms: a batch closes this long after its first image came.
+        batch_deadline_ms: a batch closes this long after its first image came; while the model has nothing
+            to do, at once, unless target_latency_ms is 0.
+        target_latency_ms: what an image is to take at most, 99 times of 100, from being read to its committed
+            result. Batches stay as small as that needs, and grow when so much waits that it can't be held;
+            0: they close by their limits alone.
     """
 
     mode: Literal["similarity", "defect", "compare", "signature", "uniqueness"] = "similarity"
@@ -63,6 +67,7 @@ class ImageSettings(Section):
     max_batch_items: int = Field(32, ge=1)
     max_batch_pixels: int = Field(64_000_000, ge=1)
     batch_deadline_ms: float = Field(20.0, ge=0)
+    target_latency_ms: float = Field(250.0, ge=0)
 
     @model_validator(mode="before")
     @classmethod

@@ -20,7 +20,11 @@ class TextSettings(Section):
         max_batch_items: a batch closes at this many posts.
         max_batch_tokens: a batch closes at this many estimated tokens.
         explain: whether results name the words that counted most; costs several times the time.
-        batch_deadline_ms: a batch closes this long after its first post came.
+        batch_deadline_ms: a batch closes this long after its first post came; while the model has nothing
+            to do, at once, unless target_latency_ms is 0.
+        target_latency_ms: what a post is to take at most, 99 times of 100, from being read to its committed
+            result. Batches stay as small as that needs, and grow when so much waits that it can't be held;
+            0: they close by their limits alone.
     """
 
     model: str = "sentence"
@@ -33,3 +37,4 @@ class TextSettings(Section):
     max_batch_tokens: int = Field(16_384, ge=1)
     explain: bool = False
     batch_deadline_ms: float = Field(20.0, ge=0)
+    target_latency_ms: float = Field(100.0, ge=0)

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
@@ -31,6 +31,24 @@ logger = logging.getLogger(__name__)
 
 MAX_POLL_RECORDS = 4_000
 POLL_TIMEOUT_MS = 200
+
+
+class Prepared(NamedTuple):
+    """A batch on its way from one thread to the other.
+
+    Attributes:
+        items: with their messages and errors.
+        messages: of the items that hold one.
+        prepared: what the worker made of the messages; None where it has to be tried again.
+        cost: of the batch.
+        seconds: that preparing took.
+    """
+
+    items: list[Item]
+    messages: list[Any]
+    prepared: Sequence[Any] | None
+    cost: int
+    seconds: float
 
 
 class Session(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -72,7 +90,9 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._metrics = metrics
         self._arrived = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._prepared: asyncio.Queue[tuple[list[Item], Sequence[Any] | None]] = asyncio.Queue(maxsize=1)
+        self._prepared: asyncio.Queue[Prepared] = asyncio.Queue(maxsize=1)
+        self._ahead = 0
+        """Batches taken from the batcher and not yet through the model; with none it has nothing to do."""
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._paused = False
 
@@ -219,12 +239,16 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _prepare(self) -> None:
         while True:
             batch = [item for item in await self._next_batch() if not item.delivery.closed]
+            cost = self._batcher.taken_cost
+            self._ahead += 1
             messages = [item.message for item in batch if not isinstance(item.message, PipelineError)]
-            await self._prepared.put((batch, await self._inference.prepare(messages)))
+            started = time.monotonic()
+            prepared = await self._inference.prepare(messages)
+            await self._prepared.put(Prepared(batch, messages, prepared, cost, time.monotonic() - started))
 
     async def _next_batch(self) -> list[Item]:
         while True:
-            due_s = self._batcher.due_in()
+            due_s = self._batcher.due_in(idle=not self._ahead)
             if due_s == 0:
                 return self._batcher.take()
             self._arrived.clear()
@@ -235,11 +259,14 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _infer(self) -> None:
         while True:
-            batch, prepared = await self._prepared.get()
-            messages = [item.message for item in batch if not isinstance(item.message, PipelineError)]
+            batch, messages, prepared, cost, preparing_s = await self._prepared.get()
             started = time.monotonic()
             outcomes = iter(await self._inference.run(messages, prepared))
-            self._metrics.inferred(len(messages), time.monotonic() - started)
+            seconds = time.monotonic() - started
+            self._metrics.inferred(len(messages), seconds)
+            self._batcher.worked(cost, preparing_s + seconds)
+            self._ahead -= 1
+            self._arrived.set()  # what has gathered may go now
             answered: dict[PartitionDelivery, list[Item]] = {}
             for item in batch:
                 message = item.message

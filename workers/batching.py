@@ -1,11 +1,45 @@
-"""A bounded batcher: a batch closes at a number of items, at a cost, or at a deadline from its first item."""
+"""A bounded batcher: a batch closes at a number of items, at a cost, or at a deadline from its first item.
+
+With a target latency it also adapts. What comes while the model has nothing to do is taken at once, so that a
+quiet feed never waits for company; what comes while it works gathers, so that batches grow with the load. A
+batch takes at most a third of the target, or of the time that all that waits will take where that is longer:
+a message then waits for the batch before its own, for its own, and for its delivery, and in a burst, when the
+target can't be held, batches grow to their limits for throughput.
+"""
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
+
+SHARE: Final = 1 / 3
+"""Of the target latency, for one batch: the one before, its own, and delivery."""
+
+MEMORY: Final = 0.9
+"""What a batch leaves of the weight of those before it: the pace is that of about the last ten."""
+
+
+class Pace:
+    """How long a unit of cost takes, learnt from the batches that went through; the last ones count most."""
+
+    def __init__(self) -> None:
+        self._cost = 0.0
+        self._seconds = 0.0
+
+    def learn(self, cost: int, seconds: float) -> None:
+        """A batch of this cost took so long."""
+        self._cost = MEMORY * self._cost + max(cost, 1)
+        self._seconds = MEMORY * self._seconds + seconds
+
+    def seconds(self, cost: float) -> float:
+        """How long this much work will take; 0 while nothing is known."""
+        return cost * self._seconds / self._cost if self._cost else 0.0
+
+    def cost(self, seconds: float) -> float:
+        """How much work fits into a time; without limit while nothing is known."""
+        return seconds * self._cost / self._seconds if self._seconds else float("inf")
 
 
 class Batcher(Generic[ItemT]):
@@ -15,6 +49,7 @@ class Batcher(Generic[ItemT]):
         max_items: a batch closes at this many items.
         max_cost: a batch closes when its cost reaches this; an item that costs more stands alone.
         deadline_s: a batch closes this long after its first item came, however small it is.
+        target_s: the latency to hold; None closes by the three limits alone.
         clock: seconds, monotonic; injected by tests.
     """
 
@@ -24,12 +59,17 @@ class Batcher(Generic[ItemT]):
         max_items: int,
         max_cost: int,
         deadline_s: float,
+        target_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_items = max_items
         self._max_cost = max_cost
         self._deadline_s = deadline_s
+        self._target_s = target_s
         self._clock = clock
+        self._pace = Pace()
+        self.taken_cost = 0
+        """The cost of the batch that was taken last."""
         self._items: deque[tuple[ItemT, int]] = deque()
         self._cost = 0
         self._arrivals: deque[tuple[float, int]] = deque()
@@ -39,6 +79,14 @@ class Batcher(Generic[ItemT]):
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def limit(self) -> int:
+        """The cost at which a batch closes now, at most `max_cost`."""
+        if self._target_s is None:
+            return self._max_cost
+        horizon_s = max(self._target_s, self._pace.seconds(self._cost))
+        return max(1, round(min(self._max_cost, self._pace.cost(SHARE * horizon_s))))
+
     def extend(self, items: Iterable[tuple[ItemT, int]]) -> None:
         """Add items that came together, each with its cost."""
         arrived = list(items)
@@ -47,16 +95,26 @@ class Batcher(Generic[ItemT]):
             self._cost += sum(cost for _, cost in arrived)
             self._arrivals.append((self._clock(), len(arrived)))
 
+    def worked(self, cost: int, seconds: float) -> None:
+        """Learn how long a batch took that was taken from here."""
+        self._pace.learn(cost, seconds)
+
     def flush(self) -> None:
         """Close what is here without waiting for the deadline, until it is empty."""
         self._flushing = True
 
-    def due_in(self) -> float | None:
-        """Seconds until a batch can be taken: 0 when one is ready, None when nothing is here."""
+    def due_in(self, *, idle: bool = False) -> float | None:
+        """Seconds until a batch can be taken: 0 when one is ready, None when nothing is here.
+
+        Args:
+            idle: whether the model has nothing to do; with a target latency it then takes what there is.
+        """
         if not self._items:
             self._flushing = False
             return None
-        if self._flushing or len(self._items) >= self._max_items or self._cost >= self._max_cost:
+        if self._flushing or len(self._items) >= self._max_items or self._cost >= self.limit:
+            return 0.0
+        if idle and self._target_s is not None:
             return 0.0
         return max(0.0, self._arrivals[0][0] + self._deadline_s - self._clock())
 
@@ -64,14 +122,16 @@ class Batcher(Generic[ItemT]):
         """Take the next batch: at least one item, and no more than the limits allow."""
         batch: list[ItemT] = []
         cost = 0
+        limit = self.limit
         while self._items and len(batch) < self._max_items:
             item, item_cost = self._items[0]
-            if batch and cost + item_cost > self._max_cost:
+            if batch and cost + item_cost > limit:
                 break
             self._items.popleft()
             batch.append(item)
             cost += item_cost
         self._cost -= cost
+        self.taken_cost = cost
         self._forget_arrivals(len(batch))
         return batch
 

@@ -155,3 +155,115 @@ def test_every_item_comes_out_once_in_order_in_batches_within_the_limits(arrival
     for batch in batches:
         assert 1 <= len(batch) <= max_items
         assert len(batch) == 1 or sum(cost for _, cost in batch) <= max_cost
+
+
+# With a target latency. A unit of cost is a millisecond of work wherever `paced` taught the batcher.
+
+
+def adaptive(clock: Clock, *, max_items: int = 1_000, max_cost: int = 1_000) -> Batcher[str]:
+    return Batcher(max_items=max_items, max_cost=max_cost, deadline_s=0.02, target_s=0.09, clock=clock)
+
+
+def paced(batcher: Batcher[str], ms_per_cost: float = 1.0) -> Batcher[str]:
+    for _ in range(60):
+        batcher.worked(10, 10 * ms_per_cost / 1_000)
+    return batcher
+
+
+def test_on_a_quiet_feed_a_message_goes_at_once():
+    quiet = paced(adaptive(Clock()))
+    quiet.extend(light("a"))
+    assert quiet.due_in(idle=True) == 0
+    assert quiet.take() == ["a"]
+
+
+def test_without_a_target_the_deadline_holds_even_while_the_model_is_idle():
+    filled = batcher(Clock())
+    filled.extend(light("a"))
+    assert filled.due_in(idle=True) == 2.0
+
+
+def test_while_the_model_works_messages_gather_until_the_deadline():
+    clock = Clock()
+    busy = paced(adaptive(clock))
+    busy.extend(light("a"))
+    clock.now += 0.015
+    busy.extend(light("bc"))
+    assert 0 < busy.due_in(idle=False) <= 0.005 + 1e-9
+    clock.now += 0.005
+    assert busy.due_in(idle=False) <= 1e-9
+
+
+def test_a_batch_takes_a_third_of_the_target():
+    held = paced(adaptive(Clock()))
+    held.extend(light("x" * 60))  # 60 ms of work wait, less than the target of 90
+    assert held.due_in(idle=False) == 0
+    assert len(held.take()) == 30
+
+
+def test_batches_grow_with_the_backlog_up_to_the_limit():
+    sizes = []
+    for backlog in (45, 90, 180, 900, 2_700, 9_000):
+        grown = paced(adaptive(Clock(), max_items=10_000))
+        grown.extend(light("x" * backlog))
+        sizes.append(len(grown.take()))
+    assert sizes == [30, 30, 60, 300, 900, 1_000]
+
+
+def test_batches_shrink_again_when_the_burst_is_over():
+    burst = paced(adaptive(Clock()))
+    burst.extend(light("x" * 600))
+    sizes = []
+    while len(burst):
+        sizes.append(len(burst.take()))
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[-2]) == (200, 30)
+
+
+def test_a_slower_model_gets_smaller_batches():
+    slow = paced(paced(adaptive(Clock())), ms_per_cost=3.0)
+    slow.extend(light("x" * 29))
+    assert len(slow.take()) == 10
+
+
+def test_a_model_too_slow_for_the_target_works_on_one_after_the_other_and_never_stops():
+    slow = paced(adaptive(Clock()), ms_per_cost=500.0)
+    slow.extend(light("a"))
+    assert slow.due_in(idle=False) == 0
+    assert slow.take() == ["a"]
+
+
+def test_an_unknown_pace_leaves_the_limits_as_they_are():
+    fresh = adaptive(Clock(), max_cost=40)
+    fresh.extend(light("x" * 50))
+    assert fresh.limit == 40
+    assert len(fresh.take()) == 40
+
+
+def test_a_batch_knows_what_it_cost():
+    costly = batcher(Clock())
+    costly.extend([("a", 60), ("b", 30), ("c", 30)])
+    costly.take()
+    assert costly.taken_cost == 90
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=30), st.floats(0.05, 4.0))
+def test_a_target_loses_nothing_and_keeps_the_limits(arrivals, ms_per_cost):
+    """A model at a steady pace, with new messages coming while it works."""
+    clock = Clock()
+    tried = adaptive(clock, max_items=50, max_cost=60)
+    sent: list[str] = []
+    came: list[str] = []
+    for count in arrivals:
+        new = [str(len(sent) + place) for place in range(count)]
+        sent += new
+        tried.extend((name, 1) for name in new)
+        while tried.due_in(idle=True) == 0:
+            batch = tried.take()
+            assert 1 <= len(batch) <= 50
+            came += batch
+            seconds = len(batch) * ms_per_cost / 1_000
+            clock.now += seconds
+            tried.worked(tried.taken_cost, seconds)
+    assert came == sent
