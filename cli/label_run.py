@@ -10,8 +10,9 @@ from cli.post_inputs import PostReader, RawPost
 from cli.progress import Progress
 from schemas import Post, TextResult
 from workers.errors import FatalError, MessageError, PipelineError
+from workers.text.encoders import PreparedPost
 from workers.text.parse import UnknownFields, parse_post, post_of_text, salvage_id
-from workers.text.worker import PreparedPost, TextWorker
+from workers.text.worker import TextWorker
 
 BATCH_POSTS: Final = 1_024
 """Posts labelled at once: enough to sort by length, few enough for results to flow."""
@@ -74,7 +75,8 @@ class LabelRun:
     def _run(self, prepared: Sequence[PreparedPost | PipelineError]) -> Sequence[TextResult | PipelineError]:
         """Run a batch; where it fails as a whole, each post alone, so that one never fails its neighbours."""
         try:
-            return self._worker.run(prepared)
+            outcomes = self._worker.run(prepared)
+            return [outcome[0] if isinstance(outcome, tuple) else outcome for outcome in outcomes]
         except FatalError:
             raise
         except Exception as error:

@@ -4,7 +4,7 @@ from schemas.base import Json, Message, Origin
 from schemas.dead_letter import DeadLetterFacts
 from schemas.image_message import ImageMessage, Reference
 from schemas.label_set import Abstain, Filters, Label, LabelSet, Review
-from schemas.loop import Feedback, LabelDiff, ReviewItem
+from schemas.loop import Feedback, LabelDiff, ReviewItem, Why
 from schemas.metrics import CampaignSnapshot, LatencySummary, MetricsSnapshot, WorkerEvent
 from schemas.post import MAX_TEXT_CHARS, Post
 from schemas.result import (
@@ -48,5 +48,6 @@ __all__ = [
     "ReviewItem",
     "TextResult",
     "Verdict",
+    "Why",
     "WorkerEvent",
 ]

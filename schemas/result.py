@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.base import Json, Message, Origin
+from schemas.loop import Why
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -54,6 +55,8 @@ class TextResult(Message):
     labels: tuple[str, ...] | None = None
     evidence: Evidence | None = None
     duplicate_of: str | None = None
+    review: tuple[Why, ...] | None = None
+    """Why it also went to `review`, where it did."""
     result_id: str | None = None
     source: Origin | None = None
 

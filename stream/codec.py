@@ -140,9 +140,9 @@ def _text(name: str, value: bytes) -> str:
 
 
 @lru_cache(maxsize=4_096)
-def _identity(topic: str, partition: int, model: str, version: str) -> tuple[bytes, bytes, bytes]:
+def _identity(topic: str, partition: int, model: str, name: str, version: str) -> tuple[bytes, bytes, bytes]:
     """Parts of a result's id and origin that all results of a partition and version share."""
-    digest = hashlib.sha256(f"{model}\0{version}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(f"{model}\0{name}\0{version}".encode()).hexdigest()[:12]
     head = f',"source":{{"topic":{orjson.dumps(topic).decode()},"partition":{partition},"offset":'
     return f"{topic}-{partition}-".encode(), f"-{digest}".encode(), head.encode()
 
@@ -152,8 +152,8 @@ def encode_result(
 ) -> OutputRecord:
     """Build the output record of a result.
 
-    `result_id` is a function of the input's topic, partition and offset, the model and the version, so a
-    subscriber on an at-least-once broker can drop a repeat.
+    `result_id` is a function of the input's topic, partition and offset, the model, the label set or gallery
+    and its version, so a subscriber on an at-least-once broker can drop a repeat.
 
     Args:
         record: the input.
@@ -161,7 +161,8 @@ def encode_result(
         topic: where results go.
         common: headers that a batch shares, from `result_headers`.
     """
-    head, tail, source = _identity(record.topic, record.partition, result.model, result.version)
+    name = result.label_set if isinstance(result, TextResult) else result.gallery
+    head, tail, source = _identity(record.topic, record.partition, result.model, name, result.version)
     offset = b"%d" % record.offset
     result_id = head + offset + tail
     body = result.to_json()

@@ -4,13 +4,13 @@ The margin below which a post goes on is chosen on the unlabelled sample, by how
 with the sentence lane there: the smallest share of posts that gives the agreement asked for, within a cap.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.text.encoders import Encoders, LaneKind, Rows, TextBatch
 from workers.text.heads.base import Examples
 from workers.text.lane import Fitted, Knowledge, Prediction, SentenceLane
 from workers.text.static_lane import MIN_FOR_STUDENT, StaticLane
@@ -25,25 +25,21 @@ class CascadeLane:
     """Static first, sentence where the margin says so.
 
     Args:
-        source: the sentence model's.
-        threads: a SentenceEncoder's.
+        encoders: the models.
         agreement: share of posts whose label is to be the sentence lane's.
         max_share: at most this share of the sample goes on to the sentence model.
     """
 
-    def __init__(self, source: str, *, threads: int, agreement: float, max_share: float) -> None:
-        self.sentence = SentenceLane(source, threads=threads)
-        self.static = StaticLane(source, threads=threads, encoder=self.sentence.encoder)
-        self.name = f"{self.sentence.name}-cascade"
-        self.max_tokens = self.static.max_tokens
+    kind: LaneKind = "cascade"
+
+    def __init__(self, encoders: Encoders, *, agreement: float, max_share: float) -> None:
+        self.sentence = SentenceLane(encoders)
+        self.static = StaticLane(encoders)
+        self.name = f"{encoders.name}-cascade"
+        self._encoders = encoders
         self.margin = DEFAULT_MARGIN
         self._agreement = agreement
         self._max_share = max_share
-
-    def load(self) -> None:
-        """Load both lanes; they share the sentence model."""
-        self.static.load()
-        self.sentence.load()
 
     def fit(self, knowledge: Knowledge) -> Fitted:
         """Fit the sentence lane, let the static one follow, and choose the margin."""
@@ -52,18 +48,13 @@ class CascadeLane:
         self.static.follow(knowledge, fitted)
         return fitted
 
-    def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
-        """The static lane's tokens; the sentence model's are made for those that go on."""
-        return self.static.tokenise(texts)
-
-    def predict(self, texts: Sequence[str], tokens: Sequence[list[int]]) -> Prediction:
+    def predict(self, batch: TextBatch, rows: Rows) -> Prediction:
         """Predict by the static lane, then again where it is not sure."""
-        first = self.static.predict(texts, tokens)
+        first = self.static.predict(batch, rows)
         unsure = np.flatnonzero(_margins(first.probabilities) < self.margin)
         if not len(unsure):
             return first
-        chosen = [texts[int(i)] for i in unsure]
-        second = self.sentence.predict(chosen, self.sentence.tokenise(chosen))
+        second = self.sentence.predict(batch, rows[unsure])
         first.probabilities[unsure] = second.probabilities
         first.embeddings[unsure] = second.embeddings
         first.windows.update({int(unsure[i]): found for i, found in second.windows.items()})
@@ -83,8 +74,8 @@ class CascadeLane:
             replace(knowledge, unlabelled=texts, examples=(), example_labels=()),
             fitted._replace(unlabelled=fitted.unlabelled[taught], examples=nothing),
         )
-        seen = [knowledge.unlabelled[i] for i in rest]
-        static = self.static.predict(seen, self.static.tokenise(seen)).probabilities
+        seen = self._encoders.batch([knowledge.unlabelled[i] for i in rest])
+        static = self.static.predict(seen, np.arange(len(seen))).probabilities
         sentence = fitted.head.predict_proba(fitted.unlabelled[rest])
         return margin_for(
             _margins(static),

@@ -56,7 +56,7 @@ def load_label_set(path: Path) -> LabelSet:
     except OSError as error:
         raise LabelSetError(f"label set {path} can't be read: {error.strerror}") from error
     lines: dict[Path_, int] = {}
-    values = _read_json(text, path) if path.suffix == ".json" else _read_yaml(text, path, lines)
+    values = _read_json(text, str(path)) if path.suffix == ".json" else _read_yaml(text, path, lines)
     return parse_label_set(values, where=str(path), lines=lines)
 
 
@@ -93,22 +93,37 @@ def content_version(label_set: LabelSet) -> str:
     return xxhash.xxh3_64_hexdigest(content)[:12]
 
 
-def _read_json(text: str, path: Path) -> Any:
+def label_set_from_json(value: bytes, where: str) -> LabelSet:
+    """Read a label set from JSON, as it travels on its topic; see load_label_set.
+
+    Raises:
+        LabelSetError: it can't be used.
+    """
+    if len(value) > MAX_FILE_BYTES:
+        raise LabelSetError(f"{where}: {len(value)} bytes; at most {MAX_FILE_BYTES} are taken")
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise LabelSetError(f"{where}: not UTF-8 at byte {error.start}") from error
+    return parse_label_set(_read_json(text, where), where=where)
+
+
+def _read_json(text: str, where: str) -> Any:
     def no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
             keys = [key for key, _ in pairs]
             twice = next(key for key in keys if keys.count(key) > 1)
-            raise LabelSetError(f"{path}: {twice[:64]!r} stands twice in one object")
+            raise LabelSetError(f"{where}: {twice[:64]!r} stands twice in one object")
         return found
 
     try:
         return json.loads(text, object_pairs_hook=no_repeats)
     except json.JSONDecodeError as error:
-        message = f"{path}, line {error.lineno}: not JSON: {error.msg}"
+        message = f"{where}, line {error.lineno}: not JSON: {error.msg}"
         raise LabelSetError(message, line=error.lineno) from error
     except (RecursionError, ValueError) as error:
-        raise LabelSetError(f"{path}: nested too deep, or a number too long") from error
+        raise LabelSetError(f"{where}: nested too deep, or a number too long") from error
 
 
 def _read_yaml(text: str, path: Path, lines: dict[Path_, int]) -> Any:

@@ -9,13 +9,10 @@ from numpy.typing import NDArray
 
 from schemas import LabelSet
 from workers.errors import FatalError
+from workers.text.encoders import Encoders, LaneKind, Rows, TextBatch, Windows
 from workers.text.heads.base import Embeddings, Examples, Head, LabelSpace, PhraseKind
-from workers.text.heads.phrases import frame
+from workers.text.heads.phrases import frame, framed_texts
 from workers.text.heads.registry import create_head
-from workers.text.models import SentenceEncoder, Window
-
-MAX_WINDOWS = 32
-"""Windows of a document that are embedded; of more, evenly spread ones are taken: some 7,000 words."""
 
 
 @dataclass(frozen=True)
@@ -71,26 +68,25 @@ class Prediction(NamedTuple):
 
     probabilities: NDArray[np.float32]
     embeddings: Embeddings
-    windows: dict[int, tuple[list[tuple[int, int]], Embeddings]]
+    windows: Windows
 
 
 class Lane(Protocol):
-    """From texts to probabilities. `tokenise` and `predict` may run in two threads."""
+    """From texts to probabilities, for one label set. Fitted once, then only read."""
 
     name: str
-    max_tokens: int
-
-    def load(self) -> None:
-        """Load models."""
+    kind: LaneKind
 
     def fit(self, knowledge: Knowledge) -> Fitted:
-        """Fit to the labels; replaces all former state."""
+        """Fit to the labels."""
 
-    def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text."""
+    def predict(self, batch: TextBatch, rows: Rows) -> Prediction:
+        """Probabilities of texts of a batch.
 
-    def predict(self, texts: Sequence[str], tokens: Sequence[list[int]]) -> Prediction:
-        """Probabilities of each text."""
+        Args:
+            batch: texts, embedded as needed.
+            rows: shape (m,), which of them.
+        """
 
 
 def read_knowledge(
@@ -139,78 +135,53 @@ def read_knowledge(
     )
 
 
-def fit_head(encoder: SentenceEncoder, knowledge: Knowledge) -> Fitted:
+def phrases_of(label_set: LabelSet) -> list[str]:
+    """All texts of a label set that fitting to it embeds."""
+    knowledge = read_knowledge(label_set, (), ())
+    return [*knowledge.phrases, *framed_texts(knowledge.phrases), *knowledge.examples]
+
+
+def fit_head(encoders: Encoders, knowledge: Knowledge) -> Fitted:
     """Embed what is known and fit the default head to it."""
+    encode = encoders.known
     space = LabelSpace(
         names=knowledge.names,
         phrases=knowledge.phrases,
         phrase_labels=np.array(knowledge.phrase_labels, np.int64),
         phrase_kinds=knowledge.phrase_kinds,
-        phrase_embeddings=encoder.encode(knowledge.phrases),
-        framed_embeddings=frame(encoder.encode, knowledge.phrases),
+        phrase_embeddings=encode(knowledge.phrases),
+        framed_embeddings=frame(encode, knowledge.phrases),
     )
-    examples = Examples(encoder.encode(knowledge.examples), np.array(knowledge.example_labels, np.int64))
-    unlabelled = encoder.encode(knowledge.unlabelled)
+    examples = Examples(encode(knowledge.examples), np.array(knowledge.example_labels, np.int64))
+    unlabelled = encoders.sentence.encode(knowledge.unlabelled)
     head = create_head(multi_label=knowledge.independent, none_of_these=knowledge.none_of_these)
     head.fit(space, examples, unlabelled)
     return Fitted(space, examples, unlabelled, head)
 
 
 class SentenceLane:
-    """Each text through the sentence model; a long one in windows, whose embeddings are averaged.
+    """Each text through the sentence model.
 
     Args:
-        source: a SentenceEncoder's.
-        threads: a SentenceEncoder's.
+        encoders: the models.
     """
 
-    def __init__(self, source: str, *, threads: int) -> None:
-        self.encoder = SentenceEncoder(source, threads=threads)
-        self.name = self.encoder.name
-        self.max_tokens = 256
-        self._head: Head | None = None
+    kind: LaneKind = "sentence"
 
-    def load(self) -> None:
-        """Load the sentence model."""
-        self.encoder.load()
-        self.max_tokens = self.encoder.max_tokens
+    def __init__(self, encoders: Encoders) -> None:
+        self.name = encoders.name
+        self._encoders = encoders
+        self._head: Head | None = None
 
     def fit(self, knowledge: Knowledge) -> Fitted:
         """Fit the default head."""
-        fitted = fit_head(self.encoder, knowledge)
+        fitted = fit_head(self._encoders, knowledge)
         self._head = fitted.head
         return fitted
 
-    def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
-        """Word pieces, cut at the longest window."""
-        return self.encoder.tokenise(texts)
-
-    def predict(self, texts: Sequence[str], tokens: Sequence[list[int]]) -> Prediction:
+    def predict(self, batch: TextBatch, rows: Rows) -> Prediction:
         """Embed and classify."""
-        cut: dict[int, list[Window]] = {
-            index: _spread(self.encoder.windows(texts[index]))
-            for index, ids in enumerate(tokens)
-            if len(ids) >= self.max_tokens
-        }
-        more = [window.ids for found in cut.values() for window in found[1:]]
-        rows = self.encoder.encode_tokens([*tokens, *more])
-        embeddings = rows[: len(tokens)]
-        windows: dict[int, tuple[list[tuple[int, int]], Embeddings]] = {}
-        at = len(tokens)
-        for index, found in cut.items():
-            own = np.concatenate([embeddings[index : index + 1], rows[at : at + len(found) - 1]])
-            at += len(found) - 1
-            windows[index] = ([(window.start, window.end) for window in found], own)
-            weights = np.array([len(window.ids) for window in found], np.float32)
-            mean = weights @ own
-            embeddings[index] = mean / max(float(np.linalg.norm(mean)), 1e-12)
         if self._head is None:
             raise FatalError("the lane is not fitted", reason="model_load")
+        embeddings, windows = batch.embed(rows)
         return Prediction(self._head.predict_proba(embeddings), embeddings, windows)
-
-
-def _spread(windows: list[Window]) -> list[Window]:
-    """At most MAX_WINDOWS windows, the first among them."""
-    if len(windows) <= MAX_WINDOWS:
-        return windows
-    return [windows[i * len(windows) // MAX_WINDOWS] for i in range(MAX_WINDOWS)]

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas import Candidate, Evidence, TextResult
+from schemas import Candidate, Evidence, TextResult, Why
 
 _new = object.__new__
 _set = object.__setattr__
 _CANDIDATE_FIELDS = {"label", "probability"}
 _ALWAYS = {"id", "label", "candidates", "model", "label_set", "version", "margin"}
 """Sets of set fields are shared between objects: frozen messages never change theirs."""
-_SOMETIMES = ("labels", "evidence", "duplicate_of")
+_SOMETIMES = ("labels", "evidence", "duplicate_of", "review")
 
 
 def candidate(label: str, probability: float) -> Candidate:
@@ -40,6 +40,7 @@ def text_result(
     labels: tuple[str, ...] | None = None,
     evidence: Evidence | None = None,
     duplicate_of: str | None = None,
+    review: tuple[Why, ...] | None = None,
 ) -> TextResult:
     """A TextResult without checks."""
     fields = {
@@ -53,11 +54,12 @@ def text_result(
         "labels": labels,
         "evidence": evidence,
         "duplicate_of": duplicate_of,
+        "review": review,
         "result_id": None,
         "source": None,
     }
     given = _ALWAYS
-    if labels is not None or evidence is not None or duplicate_of is not None:
+    if labels is not None or evidence is not None or duplicate_of is not None or review is not None:
         given = _ALWAYS | {name for name in _SOMETIMES if fields[name] is not None}
     made = _new(TextResult)
     _set(made, "__dict__", fields)

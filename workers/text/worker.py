@@ -1,205 +1,216 @@
-"""The text worker: posts in, labels out. Tokenises in one thread while another infers."""
+"""The text worker: posts in, labels out. Tokenises in one thread while another infers.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+It has any number of campaigns. A post is embedded once, and labelled by each campaign that it is for; what is
+in force is swapped between two batches.
+"""
 
-import xxhash
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Final
+
+import numpy as np
 
 from config import TextSettings
-from schemas import Abstain, Candidate, Evidence, LabelSet, Post, TextResult
+from schemas import LabelSet, Post, TextResult
+from workers.base import Applied, Change
 from workers.errors import FatalError, PipelineError
-from workers.text.cascade_lane import CascadeLane
-from workers.text.duplicates import Remembered, fingerprint
-from workers.text.evidence import NearestText, words_that_counted
-from workers.text.heads.abstain import choose_threshold
-from workers.text.label_set import load_label_set
-from workers.text.lane import Fitted, Knowledge, Lane, Prediction, SentenceLane, read_knowledge
-from workers.text.results import rank, text_result
-from workers.text.static_lane import StaticLane
+from workers.text.campaign import Campaign, fit_campaign
+from workers.text.control import ARCHIVE_MARK, read_change
+from workers.text.duplicates import CAPACITY, fingerprint
+from workers.text.encoders import Encoders, PreparedPost, TextBatch
+from workers.text.label_set import LabelSetError, load_label_set
+from workers.text.lane import phrases_of
 
 _CHARS_PER_TOKEN: Final = 4
 """Characters a token, about, in English word pieces; only for estimating work."""
 
-_DEFAULT_THRESHOLD: Final = 0.5
-"""The probability from which a label of a multi-label set, or the one label of a filter, holds."""
+_MAX_COST: Final = 2_048
+"""Tokens a post is estimated at, at most."""
 
-_THRESHOLD_SAMPLE: Final = 2_000
-"""Posts of the sample that a threshold is chosen on: enough to place a quantile within a point."""
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedPost:
-    """A post, tokenised.
-
-    Attributes:
-        id: the post's.
-        text: the post's.
-        tokens: token ids, as the lane reads them.
-        said: the fingerprint of what it says.
-    """
-
-    id: str
-    text: str
-    tokens: list[int]
-    said: int
-
-
-class _Answer(NamedTuple):
-    """All of a result but whose it is."""
-
-    label: str | None
-    candidates: tuple[Candidate, ...]
-    margin: float
-    labels: tuple[str, ...] | None
-    evidence: Evidence | None
+Outcome = TextResult | tuple[TextResult, ...] | PipelineError
+"""What becomes of a post: a result; or one for each campaign that it is for, which may be none."""
 
 
 class TextWorker:
-    """Labels posts with a label set; see workers.base.Worker.
+    """Labels posts; see workers.base.Worker and workers.base.Controllable.
 
     Args:
         settings: the text section.
-        label_set: what to label with.
+        label_set: what to label with from the start; None waits for label sets to be applied.
         examples: (text, label name) pairs beside those in the label set; None: none of the labels.
         unlabelled: texts of the stream to adapt to.
         threshold_sample: texts of the stream that a threshold is chosen on without adapting to them, where
             `unlabelled` is empty.
-
-    Raises:
-        FatalError: an example has a label that the set does not have.
     """
 
     def __init__(
         self,
         settings: TextSettings,
-        label_set: LabelSet,
+        label_set: LabelSet | None,
         examples: Sequence[tuple[str, str | None]] = (),
         unlabelled: Sequence[str] = (),
         threshold_sample: Sequence[str] = (),
     ) -> None:
-        self.label_set = label_set
-        self._explain = settings.explain
-        self._knowledge = read_knowledge(label_set, examples, unlabelled)
-        self._threshold = 0.0
-        self._threshold_sample = tuple(unlabelled or threshold_sample)[:_THRESHOLD_SAMPLE]
-        self._lane = _create_lane(settings)
-        self._version = _version(label_set, examples, unlabelled or threshold_sample)
-        self._nearest: NearestText | None = None
-        self._remembered: Remembered[_Answer] = Remembered()
+        self._settings = settings
+        self._start = label_set
+        self._beside = (examples, unlabelled, threshold_sample)
+        source = settings.sentence_model if settings.model in ("static", "cascade") else settings.model
+        self._encoders = Encoders(source, threads=settings.threads)
+        self._campaigns: tuple[Campaign, ...] = ()
+        """In force, by name. Replaced whole; a batch reads it once."""
+        self._ready = False
+        self._changing = Lock()
 
     @property
     def model(self) -> str:
-        """The lane's name."""
-        return self._lane.name
+        """The lanes' names."""
+        return ", ".join(dict.fromkeys(campaign.model for campaign in self._campaigns)) or self._encoders.name
 
     @property
     def version(self) -> str:
-        """The label set's version, with a hash of the examples and the sample that were added to it."""
-        return self._version
+        """The one label set's version, with a hash of the examples and the sample that were added to it."""
+        campaigns = self._campaigns
+        return campaigns[0].version if len(campaigns) == 1 else f"{len(campaigns)} label sets"
+
+    @property
+    def campaigns(self) -> tuple[Campaign, ...]:
+        """In force, by name."""
+        return self._campaigns if self._ready else ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a label set."""
+        return self._ready
+
+    @property
+    def in_force(self) -> Mapping[str, str]:
+        """Versions by label set."""
+        return {campaign.name: campaign.version for campaign in self.campaigns}
 
     def load(self) -> None:
-        """Load the model, embed the labels and fit to them.
+        """Load the model, and fit to the label set to start with.
 
         Raises:
             FatalError: reason model_load or configuration.
         """
-        self._lane.load()
-        fitted = self._lane.fit(self._knowledge)
-        self._threshold = _threshold(
-            self.label_set, self._knowledge, self._lane, fitted, self._threshold_sample
-        )
-        if self._explain or not isinstance(
-            self._lane, StaticLane
-        ):  # there it would cost a quarter of the time
-            self._nearest = NearestText(self._knowledge, fitted)
-        self.run(self.prepare([Post(id="warm", text="warm up")]))
-        self._remembered.clear()
+        self._encoders.load()
+        if self._start is not None:
+            self._put(fit_campaign(self._settings, self._encoders, self._start, *self._beside))
+            self.run(self.prepare([Post(id="warm", text="warm up")]))
+            self._campaigns[0].forget()
 
     def cost(self, message: Post) -> int:
         """Estimated tokens."""
-        return min(2 + len(message.text) // _CHARS_PER_TOKEN, 8 * self._lane.max_tokens)
+        return min(2 + len(message.text) // _CHARS_PER_TOKEN, _MAX_COST)
 
     def prepare(self, batch: Sequence[Post]) -> Sequence[PreparedPost | PipelineError]:
-        """Tokenise."""
-        texts = [post.text for post in batch]
-        said = map(fingerprint, texts)
-        tokens = self._lane.tokenise(texts)
+        """Tokenise for the lanes in use."""
+        said = [fingerprint(post.text) for post in batch]
+        return self._encoders.prepare(batch, said, {campaign.kind for campaign in self._campaigns})
+
+    def run(self, prepared: Sequence[PreparedPost | PipelineError]) -> Sequence[Outcome]:
+        """Label; the campaigns in force when it begins are those of the whole batch."""
+        campaigns = self._campaigns
+        posts = [item for item in prepared if isinstance(item, PreparedPost)]
+        by_campaign = self._label(campaigns, posts)
+        if len(campaigns) == 1 and campaigns[0].filter is None:
+            answered = iter(by_campaign[0])
+            return [next(answered) if isinstance(item, PreparedPost) else item for item in prepared]
+        found: list[list[TextResult]] = [[] for _ in posts]
+        for campaign, results in zip(campaigns, by_campaign, strict=True):
+            answers = iter(results)
+            for post, own in zip(posts, found, strict=True):
+                if campaign.filter is None or campaign.filter.takes(post.post):
+                    own.append(next(answers))
+        many = iter(found)
+        return [tuple(next(many)) if isinstance(item, PreparedPost) else item for item in prepared]
+
+    def _label(self, campaigns: Sequence[Campaign], posts: Sequence[PreparedPost]) -> list[list[TextResult]]:
+        """The results of each campaign for the posts that it is for, in order."""
+        rows: dict[int, int] = {}
+        distinct: list[PreparedPost] = []
+        for post in posts:
+            if post.said not in rows:
+                rows[post.said] = len(distinct)
+                distinct.append(post)
+        batch = TextBatch(
+            self._encoders,
+            [post.post.text for post in distinct],
+            [post.pieces for post in distinct],
+            [post.words for post in distinct],
+        )
+        taken = [
+            posts if c.filter is None else [post for post in posts if c.filter.takes(post.post)]
+            for c in campaigns
+        ]
+        new = [campaign.unanswered(own, rows) for campaign, own in zip(campaigns, taken, strict=True)]
+        wanted = [own for campaign, own in zip(campaigns, new, strict=True) if campaign.kind == "sentence"]
+        if wanted:  # together, so that the model sees one large batch and not one a campaign
+            batch.embed(np.unique(np.concatenate(wanted)))
         return [
-            PreparedPost(post.id, post.text, ids, key)
-            for post, ids, key in zip(batch, tokens, said, strict=True)
+            campaign.answer(own, batch, fresh)
+            for campaign, own, fresh in zip(campaigns, taken, new, strict=True)
         ]
 
-    def run(self, prepared: Sequence[PreparedPost | PipelineError]) -> Sequence[TextResult | PipelineError]:
-        """Label; posts that say the same share one inference, within the batch and with former ones."""
-        new: dict[int, PreparedPost] = {}
-        for item in prepared:
-            if (
-                isinstance(item, PreparedPost)
-                and item.said not in new
-                and not self._remembered.find(item.said)
-            ):
-                new[item.said] = item
-        for item, answer in zip(new.values(), self._answer(list(new.values())), strict=True):
-            self._remembered.keep(item.said, item.id, answer)
-        return [self._result(item) if isinstance(item, PreparedPost) else item for item in prepared]
+    # Changes
 
-    def _result(self, post: PreparedPost) -> TextResult:
-        found = self._remembered.find(post.said)
-        if found is None:  # pushed out by a batch larger than the memory
-            self._remembered.keep(post.said, post.id, self._answer([post])[0])
-            return self._result(post)
-        first, answer = found
-        return text_result(
-            post.id,
-            answer.label,
-            answer.candidates,
-            model=self._lane.name,
-            label_set=self.label_set.name,
-            version=self._version,
-            margin=answer.margin,
-            labels=answer.labels,
-            evidence=answer.evidence,
-            duplicate_of=None if first == post.id else first,
-        )
+    def apply_changes(self, changes: Sequence[Change]) -> list[Applied]:
+        """Fit to label sets and swap them in, or take them out; see workers.base.Controllable."""
+        changes = [change for change in changes if ARCHIVE_MARK not in change.key]
+        self._embed_ahead(changes)
+        return [self._apply(change) for change in changes]
 
-    def _answer(self, posts: Sequence[PreparedPost]) -> list[_Answer]:
-        if not posts:
-            return []
-        prediction = self._lane.predict([post.text for post in posts], [post.tokens for post in posts])
-        ranked, margins = rank(self._knowledge.names, prediction.probabilities)
-        evidence: Sequence[Evidence | None] = [None] * len(posts)
-        if self._nearest is not None:
-            evidence = self._nearest.find(prediction)
-            if self._explain:
-                evidence = [
-                    self._with_words(post, one, prediction, index)
-                    for index, (post, one) in enumerate(zip(posts, evidence, strict=True))
-                ]
-        many = self.label_set.multi_label
-        made = []
-        for candidates, margin, why in zip(ranked, margins, evidence, strict=True):
-            best = candidates[0]
-            known = best.probability >= self._threshold
-            if self._knowledge.none_of_these:
-                known = known and best.probability >= 1 - sum(c.probability for c in candidates)
-            held = tuple(c.label for c in candidates if c.probability >= self._threshold) if many else None
-            label = best.label if known else None
-            made.append(_Answer(label, candidates, margin, held, why))
-        return made
+    def _apply(self, change: Change) -> Applied:
+        if change.value is None:
+            self._remove(change.key)
+            return Applied(change.key, None, removed=True, published_ms=change.timestamp_ms)
+        version: str | None = None
+        try:
+            label_set = read_change(change)
+            version = str(label_set.version)
+            former = next((c for c in self.campaigns if c.name == label_set.name), None)
+            if former is None or former.label_set != label_set:
+                if former is not None and former.version == version:
+                    raise LabelSetError(
+                        f"version {version} of {label_set.name} is another label set already; "
+                        "give this one a version of its own"
+                    )
+                share = CAPACITY // (len(self._campaigns) + 1)
+                self._put(fit_campaign(self._settings, self._encoders, label_set, capacity=share))
+        except FatalError as error:
+            return Applied(change.key, version, refused=error.detail, published_ms=change.timestamp_ms)
+        except Exception as error:  # whatever a label set does to a head, the others go on
+            detail = f"it can't be fitted: {type(error).__name__}: {error}"
+            return Applied(change.key, version, refused=detail[:500], published_ms=change.timestamp_ms)
+        return Applied(label_set.name, version, published_ms=change.timestamp_ms)
 
-    def _with_words(
-        self, post: PreparedPost, evidence: Evidence, prediction: Prediction, index: int
-    ) -> Evidence:
-        row = prediction.probabilities[index]
-        label = int(row.argmax())
-        words = words_that_counted(
-            post.text,
-            label,
-            float(row[label]),
-            lambda texts: self._lane.predict(texts, self._lane.tokenise(texts)).probabilities,
-        )
-        return evidence.model_copy(update={"words": words}) if words else evidence
+    def _embed_ahead(self, changes: Sequence[Change]) -> None:
+        """Embed what many label sets say in one batch; each then finds it done."""
+        if len(changes) < 2:
+            return
+        texts: list[str] = []
+        for change in changes:
+            try:
+                label_set = read_change(change) if change.value is not None else None
+            except FatalError:
+                continue
+            if label_set is not None:
+                texts += phrases_of(label_set)
+        self._encoders.known(list(dict.fromkeys(texts)))
+
+    def _put(self, campaign: Campaign) -> None:
+        with self._changing:
+            others = self.campaigns
+            kept = [other for other in others if other.name != campaign.name]
+            self._campaigns = tuple(sorted([*kept, campaign], key=lambda c: c.name))
+            self._ready = True
+
+    def _remove(self, name: str) -> None:
+        with self._changing:
+            kept = tuple(campaign for campaign in self.campaigns if campaign.name != name)
+            self._ready = bool(kept)
+            # The last one goes on until the lane has let go of its posts: none may end without an answer.
+            self._campaigns = kept or self._campaigns
 
 
 def create_text_worker(
@@ -207,59 +218,29 @@ def create_text_worker(
     examples: Sequence[tuple[str, str | None]] = (),
     unlabelled: Sequence[str] = (),
     threshold_sample: Sequence[str] = (),
+    *,
+    live: bool = False,
 ) -> TextWorker:
     """The text worker that settings ask for; not loaded yet.
+
+    Args:
+        settings: the text section.
+        examples: a TextWorker's.
+        unlabelled: a TextWorker's.
+        threshold_sample: a TextWorker's.
+        live: for a stream: a label set's filters count, and without a file the worker waits for label sets to
+            be applied. Otherwise each post gets a result.
 
     Raises:
         FatalError: reason configuration: no label set is named, or it can't be used.
     """
     if settings.labels is None:
+        if live:
+            return TextWorker(settings, None)
         raise FatalError("no label set: name a file with --labels or text.labels", reason="configuration")
     label_set = load_label_set(settings.labels)
     if label_set.model is not None and "model" not in settings.model_fields_set:
         settings = settings.model_copy(update={"model": label_set.model})
+    if not live:
+        label_set = label_set.model_copy(update={"filters": None})
     return TextWorker(settings, label_set, examples, unlabelled, threshold_sample)
-
-
-def _create_lane(settings: TextSettings) -> Lane:
-    if settings.model == "static":
-        return StaticLane(settings.sentence_model, threads=settings.threads)
-    if settings.model == "cascade":
-        return CascadeLane(
-            settings.sentence_model,
-            threads=settings.threads,
-            agreement=settings.cascade_agreement,
-            max_share=settings.cascade_max_share,
-        )
-    return SentenceLane(settings.model, threads=settings.threads)
-
-
-def _threshold(
-    label_set: LabelSet, knowledge: Knowledge, lane: Lane, fitted: Fitted, sample: Sequence[str]
-) -> float:
-    """The probability below which no label is given, by the label set's rule and the sample of the stream."""
-    rule = label_set.abstain
-    if rule is None or rule == Abstain():
-        return _DEFAULT_THRESHOLD if knowledge.independent else 0.0
-    if rule.threshold is not None:
-        return rule.threshold
-    stream = lane.predict(sample, lane.tokenise(sample)).probabilities.max(axis=1)
-    validation = getattr(fitted.head, "validation", None)
-    if validation is None:
-        return choose_threshold(rule, stream)
-    right = validation.probabilities.argmax(axis=1) == validation.labels
-    return choose_threshold(rule, stream, validation.probabilities.max(axis=1), right)
-
-
-def _version(
-    label_set: LabelSet, examples: Sequence[tuple[str, str | None]], unlabelled: Sequence[str]
-) -> str:
-    version = str(label_set.version)
-    if not examples and not unlabelled:
-        return version
-    digest = xxhash.xxh3_64()
-    for text, name in examples:
-        digest.update(f"{len(text)}:{text}{name or ''}\n".encode(errors="surrogatepass"))
-    for text in unlabelled:
-        digest.update(f"{len(text)}:{text}\n".encode(errors="surrogatepass"))
-    return f"{version}+{digest.hexdigest()[:8]}"

@@ -31,6 +31,11 @@ average, this mean 63.5, and more than half a point less on two. Which sentences
 """
 
 
+def framed_texts(phrases: Sequence[str]) -> list[str]:
+    """The phrases in each sentence but the first, which is the bare phrase; one sentence after the other."""
+    return [sentence.format(phrase.rstrip(" .")) for sentence in FRAMES[1:] for phrase in phrases]
+
+
 def frame(encode: Callable[[Sequence[str]], Embeddings], phrases: Sequence[str]) -> Embeddings:
     """Embed what is said of labels in sentences about a text.
 
@@ -43,9 +48,8 @@ def frame(encode: Callable[[Sequence[str]], Embeddings], phrases: Sequence[str])
     Returns:
         float32, shape (P, d), unit rows.
     """
-    total = np.array(encode(phrases), dtype=np.float32)
-    for sentence in FRAMES[1:] if phrases else ():
-        total += encode([sentence.format(phrase.rstrip(" .")) for phrase in phrases])
+    rows = np.asarray(encode([*phrases, *framed_texts(phrases)]), np.float32)
+    total = rows.reshape(len(FRAMES), len(phrases), rows.shape[1]).sum(axis=0)
     return unit_rows(total).astype(np.float32)
 
 

@@ -1,0 +1,107 @@
+"""The words of the static lane: from texts to counts of words, which all label sets share."""
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import chain
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from workers.text.models import RidgeMap, SentenceEncoder, WordVectors, load_word_vectors
+
+MAX_WORDS: Final = 4_096
+"""Words of a text that are read."""
+
+_WORD: Final = re.compile(r"\w+")
+
+_MEMORY: Final = 200_000
+"""Rare words whose pieces are remembered."""
+
+
+Floats = NDArray[np.float32]
+
+
+class WordTable(NamedTuple):
+    """Word vectors as they are summed, moved into the sentence model's space.
+
+    Attributes:
+        rows: float32, shape (words, d + 1 or more): weighted vector, weight, and what else is summed.
+        target: float32, shape (d,), added to the mean of a text.
+    """
+
+    rows: Floats
+    target: Floats
+
+    def embed(self, sums: Floats) -> Floats:
+        """Unit rows, shape (m, d), from sums of rows of the table, shape (m, d + 1 or more)."""
+        size = len(self.target)
+        rows = sums[:, :size] / np.maximum(sums[:, size, None], 1e-6) + self.target
+        return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)
+
+
+class Vocabulary:
+    """Words and word pieces by row. Thread-safe: what two threads look up at once is looked up twice.
+
+    Args:
+        encoder: the sentence model, loaded; its words are distilled the first time.
+    """
+
+    def __init__(self, encoder: SentenceEncoder) -> None:
+        self.vectors: WordVectors = load_word_vectors(encoder)
+        self._encoder = encoder
+        self._pieces = {word: index for index, word in enumerate(self.vectors.words)}
+        self._rows: dict[str, tuple[int, ...]] = {word: (index,) for word, index in self._pieces.items()}
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @cached_property
+    def general(self) -> WordTable:
+        """The table by the map that needs no sample; label sets without one share it."""
+        return self.table(self.vectors.general)
+
+    def table(self, mapping: RidgeMap, *more: Floats) -> WordTable:
+        """Make a table.
+
+        Args:
+            mapping: from weighted means to the sentence model's space.
+            more: shape (words, any), further columns to be summed.
+        """
+        vectors, weights = self.vectors.vectors, self.vectors.weights[:, None]
+        moved = (vectors * weights - weights * mapping.source) @ mapping.matrix
+        columns = np.concatenate([moved, weights, *more], axis=1)
+        return WordTable(np.ascontiguousarray(columns, np.float32), mapping.target)
+
+    def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
+        """Rows of words: a known word's own, a rare word's pieces; at most MAX_WORDS words a text."""
+        find = self._rows.__getitem__
+        found = []
+        for text in texts:
+            words = _WORD.findall(text.lower())[:MAX_WORDS]
+            try:
+                found.append(list(chain.from_iterable(map(find, words))))
+            except KeyError:
+                found.append([index for word in words for index in self._pieces_of(word)])
+        return found
+
+    def counts(self, ids: Sequence[list[int]]) -> csr_matrix:
+        """A row for each text: how often each word stands in it."""
+        ends = np.zeros(len(ids) + 1, np.int32)
+        np.cumsum([len(row) for row in ids], out=ends[1:])
+        flat = np.fromiter(chain.from_iterable(ids), np.int32, int(ends[-1]))
+        return csr_matrix((np.ones(len(flat), np.float32), flat, ends), shape=(len(ids), len(self)))
+
+    def _pieces_of(self, word: str) -> tuple[int, ...]:
+        """The rows of a word; a rare one's pieces are looked up once and remembered."""
+        known = self._rows.get(word)
+        if known is not None:
+            return known
+        held = self.vectors.words
+        ids = [self._pieces[piece] for piece in self._encoder.pieces(word[:64]) if piece in self._pieces]
+        if len(self._rows) >= len(held) + _MEMORY:
+            self._rows = {word: (index,) for index, word in enumerate(held)}
+        self._rows[word] = found = tuple(ids)
+        return found
