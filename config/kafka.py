@@ -101,6 +101,8 @@ class LaneSettings(Section):
         drain_timeout_s: on SIGTERM or a rebalance, how long in-flight work may take before it is given up.
         transaction_timeout_ms: the broker aborts a transaction that stays open longer.
         watchdog_s: a process that has work and makes no progress for this long is ended, status 1.
+        inference_timeout_s: a model that has not answered a batch after this long hangs: the process
+            ends, status 1. A message that makes it hang three times is dead-lettered.
         retries: attempts at a batch after a transient error, before its messages are dead-lettered.
         unknown_fields: a field that no message has: `reject` dead-letters, `ignore` drops the field.
     """
@@ -112,6 +114,7 @@ class LaneSettings(Section):
     drain_timeout_s: float = Field(20.0, gt=0)
     transaction_timeout_ms: int = Field(60_000, ge=1_000)
     watchdog_s: float = Field(120.0, gt=0)
+    inference_timeout_s: float = Field(60.0, gt=0)
     retries: int = Field(3, ge=0)
     unknown_fields: Literal["reject", "ignore"] = "reject"
 

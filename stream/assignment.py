@@ -55,6 +55,10 @@ class Assignment:
         """Let go of all."""
         await self.revoke(set(self.deliveries))
 
+    async def blameless(self) -> None:
+        """Say of each partition that its inputs are not why this process ends."""
+        await asyncio.gather(*(self._blameless(partition) for partition in set(self.deliveries)))
+
     async def drained(self, timeout_s: float) -> bool:
         """Wait until all that was taken in is committed; False where the time was too short."""
         waiting = [asyncio.ensure_future(d.drained()) for d in self.deliveries.values()]
@@ -97,6 +101,12 @@ class Assignment:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await delivery.close()
+
+    async def _blameless(self, partition: TopicPartition) -> None:
+        task = self._tasks[partition]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await self.deliveries[partition].blameless()
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()):

@@ -2,7 +2,7 @@
 
 The steps, which the body of `PartitionDelivery` repeats and the chaos tests kill one by one:
 
-1. Take the answers that are ready, in the order of their offsets.
+1. Take the answers that are ready, in the order of their offsets; a late one holds back those after it.
 2. Build their records: results, and dead letters for those that failed.
 3. Write the records and the next input offset as one (`outlet.write`: begin, send, add the offset, wait until
    the broker has everything, commit).
@@ -16,13 +16,15 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from aiokafka import TopicPartition
 
 from stream.outlet import FencedError, Outlet, RecordTooLargeError
+from stream.quarantine import Suspicion
 from stream.records import Item, OutputRecord
-from workers.errors import FatalError, TransientError
+from workers.errors import FatalError, PipelineError, TransientError
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,9 @@ ATTEMPTS: Final = 5
 """Times one chunk is tried before the session starts anew."""
 
 FIRST_BACKOFF_S: Final = 0.2
+
+LET_GO_TIMEOUT_S: Final = 2.0
+"""To say on leaving that nothing died: one round trip. Unsaid, the next owner looks closer for a while."""
 
 Build = Callable[[Sequence[Item], bool], list[OutputRecord]]
 """Turns answers into records; True leaves out the values of dead letters that are too large."""
@@ -46,12 +51,21 @@ class PartitionDelivery:
         build: turns answers into records.
         done: told of each chunk that was committed.
         max_items: answers in one chunk at most.
+        owner: names this process in the notes beside the offsets; see stream/quarantine.py.
     """
 
     def __init__(
-        self, partition: TopicPartition, outlet: Outlet, build: Build, done: Done, *, max_items: int
+        self,
+        partition: TopicPartition,
+        outlet: Outlet,
+        build: Build,
+        done: Done,
+        *,
+        max_items: int,
+        owner: str = "-",
     ) -> None:
         self.partition = partition
+        self.suspicion = Suspicion(owner)
         self.next_offset = 0
         """The lowest offset not yet taken in; records below it were read before the seek."""
         self.pending = 0
@@ -67,11 +81,15 @@ class PartitionDelivery:
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
+        self._progress = asyncio.Event()
+        self._writing = asyncio.Lock()
 
     async def open(self) -> int | None:
         """Become the only writer; give the committed offset, None where there is none."""
         self._committed = await self._outlet.open()
         self.next_offset = self._committed or 0
+        if self._committed is not None:
+            self.suspicion.opened(self._committed, getattr(self._committed, "note", ""))
         return self._committed
 
     def took(self, count: int, size_bytes: int, next_offset: int) -> None:
@@ -82,9 +100,36 @@ class PartitionDelivery:
         self._drained.clear()
 
     def answer(self, answers: Sequence[Item]) -> None:
-        """Hand over answers, in the order of their offsets."""
+        """Hand over answers, in the order of their offsets.
+
+        One whose outcome is still None comes late: `wake` says when it is there.
+        """
         self._ready.extend(answers)
         self._wake.set()
+
+    def wake(self) -> None:
+        """An answer that was late is there."""
+        self._wake.set()
+
+    async def note(self, text: str, first_offset: int) -> None:
+        """Write a note beside the committed offset, and nothing else; see stream/quarantine.py.
+
+        Args:
+            text: what to write.
+            first_offset: the first input's, to be committed where nothing is yet.
+
+        Raises:
+            FencedError, TransientError, FatalError: as in `run`.
+        """
+        offset = first_offset if self._committed is None else int(self._committed)
+        async with self._writing:
+            await self._write([], offset, text)
+
+    async def passed(self, offset: int) -> None:
+        """Wait until an offset is committed, or the partition is let go."""
+        while not self.closed and (self._committed is None or self._committed <= offset):
+            self._progress.clear()
+            await self._progress.wait()
 
     async def drained(self) -> None:
         """Wait until all that was taken in is committed."""
@@ -101,8 +146,10 @@ class PartitionDelivery:
         while True:
             await self._wake.wait()
             # 1. Take the answers that are ready, in the order of their offsets.
-            chunk = [self._ready.popleft() for _ in range(min(len(self._ready), self._max_items))]
-            if not self._ready:
+            chunk: list[Item] = []
+            while self._ready and len(chunk) < self._max_items and self._ready[0].outcome is not None:
+                chunk.append(self._ready.popleft())
+            if not self._ready or self._ready[0].outcome is None:
                 self._wake.clear()
             if chunk:
                 await self._deliver(chunk)
@@ -110,18 +157,47 @@ class PartitionDelivery:
     async def close(self) -> None:
         """Give up what is not committed and let go of the partition."""
         self.closed = True
+        self._progress.set()
         self._ready.clear()
+        if self.suspicion.noted and not self.pending and self._committed is not None:
+            with suppress(PipelineError, TimeoutError):
+                async with asyncio.timeout(LET_GO_TIMEOUT_S):
+                    await self._outlet.write([], self._committed, self.suspicion.let_go())
         await self._outlet.close()
+
+    async def blameless(self) -> None:
+        """Say that this process ends for reasons of its own, not over an input. Nothing else may run.
+
+        The outlet is opened anew, for a transaction may be under way.
+        """
+        if not (self.suspicion.noted and self.pending) or self._committed is None:
+            return
+        with suppress(PipelineError, TimeoutError):
+            async with asyncio.timeout(LET_GO_TIMEOUT_S):
+                if await self._outlet.open() == self._committed:
+                    await self._outlet.write([], self._committed, self.suspicion.let_go())
 
     async def _deliver(self, chunk: list[Item]) -> None:
         next_offset = chunk[-1].record.offset + 1
+        async with self._writing:
+            note = self.suspicion.working(next_offset, self.next_offset)
+            await self._write(chunk, next_offset, note)
+        # 5. Say what is done.
+        self.pending -= len(chunk)
+        self.pending_bytes -= sum(answer.size_bytes for answer in chunk)
+        if not self.pending:
+            self._drained.set()
+        self._done(chunk)
+        self._progress.set()
+
+    async def _write(self, chunk: Sequence[Item], next_offset: int, note: str) -> None:
         omit_large = False
         for attempt in range(1, ATTEMPTS + 1):
             # 2. Build their records.
-            records = self._build(chunk, omit_large)
+            records = self._build(chunk, omit_large) if chunk else []
             try:
                 # 3. Write the records and the next input offset as one.
-                await self._outlet.write(records, next_offset)
+                await self._outlet.write(records, next_offset, note)
                 break
             except RecordTooLargeError:
                 if omit_large:
@@ -138,19 +214,13 @@ class PartitionDelivery:
         else:
             raise TransientError(f"{self.partition}: not written in {ATTEMPTS} attempts", reason="delivery")
         self._committed = next_offset
-        # 5. Say what is done.
-        self.pending -= len(chunk)
-        self.pending_bytes -= sum(answer.size_bytes for answer in chunk)
-        if not self.pending:
-            self._drained.set()
-        self._done(chunk)
 
     async def _was_committed(self, next_offset: int) -> bool:
         found = await self._outlet.open()
+        if found == self._committed:
+            return False  # a note alone, which moves no offset, is written once more
         if found == next_offset:
             return True
-        if found == self._committed:
-            return False
         raise FencedError(
             f"{self.partition}: committed offset is {found}, not {self._committed} or {next_offset}: "
             "another worker was here"

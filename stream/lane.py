@@ -7,6 +7,7 @@ the process with a status, nothing committed.
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +26,7 @@ from stream.metrics import LaneMetrics
 from stream.outlet import IdempotentOutlet, Outlet, TransactionalOutlet, committed_reader
 from stream.records import Item, OutputRecord
 from stream.session import Session
+from stream.soundness import flaw_of
 from stream.watchdog import Watchdog
 from workers.base import Worker
 from workers.batching import Batcher
@@ -34,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S: Final = 0.5
 MAX_BACKOFF_S: Final = 10.0
+
+ABANDON_S: Final = 5.0
+"""For the rest of the process to end, where the model's thread hangs and will not."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,13 @@ class Lane(mode.Service):  # type: ignore[misc]
         self._settings = settings
         self._watchdog = watchdog
         self._group = f"{settings.kafka.group}.{spec.name}"
-        self._inference = Inference(worker, retries=settings.lane.retries)
+        self._owner = uuid.uuid4().hex[:16]
+        self._inference = Inference(
+            worker,
+            retries=settings.lane.retries,
+            timeout_s=settings.lane.inference_timeout_s,
+            flaw=flaw_of,
+        )
         self._consumer: AIOKafkaConsumer | None = None
         self._assignment: Assignment | None = None
         self._session: Session | None = None
@@ -109,7 +120,11 @@ class Lane(mode.Service):  # type: ignore[misc]
         except TimeoutError:
             logger.error("lane %s did not drain in time", self.spec.name)
         self._inference.close()
-        self._watchdog.stop(self.spec.name)
+        if self._inference.stuck:
+            # A thread that hangs would hold the interpreter's exit up for ever: the watchdog's timer ends it.
+            self._watchdog.end_within(ABANDON_S)
+        else:
+            self._watchdog.stop(self.spec.name)
 
     @mode.Service.task  # type: ignore[untyped-decorator]
     async def _work(self) -> None:
@@ -167,6 +182,7 @@ class Lane(mode.Service):  # type: ignore[misc]
             self._build,
             done,
             max_items=self._settings.lane.max_transaction_items,
+            owner=self._owner,
         )
 
     def _make_outlet(self, partition: TopicPartition) -> Outlet:

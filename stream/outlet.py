@@ -40,6 +40,13 @@ FENCED: Final = (ProducerFenced, InvalidProducerEpoch)
 ABORT_TIMEOUT_S: Final = 5.0
 """An abort takes one round trip; a broker that needs longer is down."""
 
+
+class Committed(int):
+    """A committed offset, with the note that stands beside it (Kafka's offset metadata)."""
+
+    note: str = ""
+
+
 CommittedOffset = Callable[[TopicPartition], Awaitable[int | None]]
 """Reads a partition's committed offset from the group coordinator; None where there is none."""
 
@@ -62,8 +69,8 @@ class Outlet(Protocol):
     async def open(self) -> int | None:
         """Make this the partition's only writer; give the committed offset, None where there is none."""
 
-    async def write(self, records: Sequence[OutputRecord], next_offset: int) -> None:
-        """Write records and commit `next_offset`: all of it, or an error.
+    async def write(self, records: Sequence[OutputRecord], next_offset: int, note: str = "") -> None:
+        """Write records and commit `next_offset`, with a note beside it: all of it, or an error.
 
         Raises:
             FencedError: the partition has another owner.
@@ -130,10 +137,10 @@ class TransactionalOutlet(_ProducerOutlet):
         self._group = group
         self._in_transaction = False
 
-    async def write(self, records: Sequence[OutputRecord], next_offset: int) -> None:
+    async def write(self, records: Sequence[OutputRecord], next_offset: int, note: str = "") -> None:
         """Run one transaction; see Outlet."""
         producer = self._started()
-        offsets = {self._partition: OffsetAndMetadata(next_offset, "")}
+        offsets = {self._partition: OffsetAndMetadata(next_offset, note)}
         try:
             await producer.begin_transaction()
             self._in_transaction = True
@@ -171,12 +178,12 @@ class IdempotentOutlet(_ProducerOutlet):
         super().__init__(partition, make_producer, committed)
         self._consumer = consumer
 
-    async def write(self, records: Sequence[OutputRecord], next_offset: int) -> None:
+    async def write(self, records: Sequence[OutputRecord], next_offset: int, note: str = "") -> None:
         """Write, wait until all is acknowledged, commit; see Outlet."""
         producer = self._started()
         try:
             await send_all(producer, records, self._partition.partition)
-            await self._consumer.commit({self._partition: next_offset})
+            await self._consumer.commit({self._partition: OffsetAndMetadata(next_offset, note)})
         except KafkaError as error:
             raise translated(error) from error
 
@@ -247,6 +254,10 @@ def committed_reader(consumer: AIOKafkaConsumer) -> CommittedOffset:
 
     async def committed(partition: TopicPartition) -> int | None:
         found = await consumer._coordinator.fetch_committed_offsets([partition])
-        return found[partition].offset if partition in found else None
+        if partition not in found:
+            return None
+        offset = Committed(found[partition].offset)
+        offset.note = found[partition].metadata or ""
+        return offset
 
     return committed

@@ -15,22 +15,26 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from config import LaneSettings
+from stream.answers import Answers
 from stream.assignment import Assignment
 from stream.clients import stop_quietly
 from stream.codec import Decoder
-from stream.delivery import PartitionDelivery
 from stream.inference import Inference
 from stream.metrics import LaneMetrics
 from stream.outlet import translated
+from stream.quarantine import Quarantine
 from stream.records import InputRecord, Item
 from workers.base import Worker
 from workers.batching import Batcher
-from workers.errors import MessageError, PipelineError
+from workers.errors import FatalError, MessageError, PipelineError
 
 logger = logging.getLogger(__name__)
 
 MAX_POLL_RECORDS = 4_000
 POLL_TIMEOUT_MS = 200
+
+NO_FAULT_OF_INPUTS = frozenset({"fenced", "timeout", "delivery"})
+"""Reasons of fatal errors over which the notes of stream/quarantine.py are left as they stand."""
 
 
 class Prepared(NamedTuple):
@@ -95,6 +99,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         """Batches taken from the batcher and not yet through the model; with none it has nothing to do."""
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._paused = False
+        self._quarantine = Quarantine()
+        self._answers = Answers(inference, self._fail)
 
     @property
     def paused(self) -> bool:
@@ -119,8 +125,18 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._answers.close()
+            if self._ends_the_process():
+                await self._assignment.blameless()
             await self._assignment.close()
             await stop_quietly(self._consumer)
+
+    def _ends_the_process(self) -> bool:
+        """Whether an error of the worker's own ends the process, in order: no input is to be suspected."""
+        if not self._failure.done() or self._failure.cancelled():
+            return False
+        error = self._failure.exception()
+        return isinstance(error, FatalError) and error.reason not in NO_FAULT_OF_INPUTS
 
     def stop(self) -> None:
         """Take nothing more, finish what is in flight within the time limit, then leave the group."""
@@ -239,12 +255,18 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _prepare(self) -> None:
         while True:
             batch = [item for item in await self._next_batch() if not item.delivery.closed]
-            cost = self._batcher.taken_cost
+            cost, count = self._batcher.taken_cost, max(1, len(batch))
             self._ahead += 1
-            messages = [item.message for item in batch if not isinstance(item.message, PipelineError)]
-            started = time.monotonic()
-            prepared = await self._inference.prepare(messages)
-            await self._prepared.put(Prepared(batch, messages, prepared, cost, time.monotonic() - started))
+            async for piece in self._quarantine.pieces(batch):
+                messages = [item.message for item in piece if not isinstance(item.message, PipelineError)]
+                started = time.monotonic()
+                prepared = await self._inference.prepare(messages)
+                seconds = time.monotonic() - started
+                self._ahead += 1
+                await self._prepared.put(
+                    Prepared(piece, messages, prepared, cost * len(piece) // count, seconds)
+                )
+            self._ahead -= 1
 
     async def _next_batch(self) -> list[Item]:
         while True:
@@ -261,20 +283,11 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         while True:
             batch, messages, prepared, cost, preparing_s = await self._prepared.get()
             started = time.monotonic()
-            outcomes = iter(await self._inference.run(messages, prepared))
+            outcomes = await self._inference.run(messages, prepared)
             seconds = time.monotonic() - started
             self._metrics.inferred(len(messages), seconds)
             self._batcher.worked(cost, preparing_s + seconds)
             self._ahead -= 1
             self._arrived.set()  # what has gathered may go now
-            answered: dict[PartitionDelivery, list[Item]] = {}
-            for item in batch:
-                message = item.message
-                item.outcome = message if isinstance(message, PipelineError) else next(outcomes)
-                if item.delivery in answered:
-                    answered[item.delivery].append(item)
-                else:
-                    answered[item.delivery] = [item]
-            for delivery, ready in answered.items():
-                if not delivery.closed:
-                    delivery.answer(ready)
+            self._answers.give(batch, outcomes)
+            await self._answers.room()

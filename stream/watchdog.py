@@ -48,6 +48,7 @@ class Watchdog:
         self._clock = clock
         self._timer = timer
         self._last_progress: dict[str, float] = {}
+        self._ending = False
 
     def progressed(self, lane: str) -> None:
         """Something was committed in a lane, or it has nothing to do. The lane is watched from now on."""
@@ -61,10 +62,17 @@ class Watchdog:
     def check(self) -> None:
         """Arm the timer for what is left. Called every second; a loop that hangs stops calling it."""
         left = self._limit_s - self.stalled_s()
+        if self._ending:
+            return
         self._timer.dump_traceback_later(max(left, 0.001), exit=True)
+
+    def end_within(self, seconds: float) -> None:
+        """Let the process end by itself for so long, then end it: something in it hangs."""
+        self._ending = True
+        self._timer.dump_traceback_later(seconds, exit=True)
 
     def stop(self, lane: str) -> None:
         """Watch a lane no longer; disarmed after the last."""
         self._last_progress.pop(lane, None)
-        if not self._last_progress:
+        if not self._last_progress and not self._ending:
             self._timer.cancel_dump_traceback_later()

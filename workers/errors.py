@@ -35,6 +35,7 @@ REASONS: Final = frozenset(
         # what a model or a dependency did
         "model_failed",
         "model_output",
+        "crashed_worker",
         "timeout",
         "unavailable",
         "unexpected",

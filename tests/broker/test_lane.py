@@ -168,8 +168,10 @@ async def test_an_unknown_outcome_is_settled_by_asking_what_was_committed(real_b
     broken = asyncio.Event()
     original = TransactionalOutlet.write
 
-    async def write_then_break(self: TransactionalOutlet, records: list[OutputRecord], offset: int) -> None:
-        await original(self, records, offset)
+    async def write_then_break(
+        self: TransactionalOutlet, records: list[OutputRecord], offset: int, note: str = ""
+    ) -> None:
+        await original(self, records, offset, note)
         if not broken.is_set():
             broken.set()
             from workers.errors import TransientError

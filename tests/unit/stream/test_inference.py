@@ -1,5 +1,6 @@
 """Inference: which message gets what when a batch fails."""
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -45,13 +46,20 @@ class Doubler:
         return [2 * item for item in batch] + self.extra
 
 
+def flaw(outcome: Any) -> str | None:
+    """Results are text; `nan` is none."""
+    if isinstance(outcome, PipelineError):
+        return None
+    return None if isinstance(outcome, str) and outcome != "nan" else "no number"
+
+
 class Bench:
     """A worker, its inference, and the waits it asked for."""
 
     def __init__(self) -> None:
         self.worker = Doubler()
         self.waits_s: list[float] = []
-        self.inference = Inference(self.worker, retries=3, sleep=self._sleep)
+        self.inference = Inference(self.worker, retries=3, flaw=flaw, sleep=self._sleep)
 
     async def _sleep(self, seconds: float) -> None:
         self.waits_s.append(seconds)
@@ -60,6 +68,10 @@ class Bench:
         """Outcomes, errors as their reasons."""
         prepared = await self.inference.prepare(messages)
         outcomes = await self.inference.run(messages, prepared)
+        late = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, TransientError)]
+        again = await self.inference.retry([messages[n] for n in late])
+        for n, outcome in zip(late, again, strict=True):
+            outcomes[n] = outcome
         return [outcome.reason if isinstance(outcome, PipelineError) else outcome for outcome in outcomes]
 
 
@@ -218,3 +230,89 @@ async def test_a_model_that_fails_on_everything_stops_within_one_large_batch(ben
     bench.worker.on_run = broken
     with pytest.raises(FatalError):
         await bench.answers(*(str(n) for n in range(300)))
+
+
+# What a model can do wrong without raising
+
+
+def giving(bench: Bench, *spoilt: str, spreads: bool = False) -> None:
+    """Let messages give `nan`, alone or with all that are in the same batch."""
+
+    def run(prepared: Sequence[str | PipelineError]) -> list[str | PipelineError]:
+        batch = [str(item) for item in prepared]
+        bench.worker.runs.append(batch)
+        bad = set(batch) & set(spoilt)
+        return ["nan" if m in bad or (bad and spreads) else 2 * m for m in batch]
+
+    bench.worker.run = run  # type: ignore[method-assign]
+
+
+async def test_a_result_that_is_no_number_fails_alone_and_is_tried_by_itself_first(bench: Bench):
+    giving(bench, "b")
+    assert await bench.answers("a", "b", "c") == ["aa", "model_failed", "cc"]
+    assert bench.worker.runs == [["a", "b", "c"], ["b"]]
+
+
+async def test_a_message_that_spoils_the_numbers_of_its_whole_batch_is_found(bench: Bench):
+    giving(bench, "c", spreads=True)
+    assert await bench.answers(*"abcde") == ["aa", "bb", "model_failed", "dd", "ee"]
+
+
+async def test_a_model_that_gives_no_numbers_at_all_is_the_models_fault(bench: Bench):
+    many = [str(n) for n in range(300)]
+    giving(bench, *many)
+    with pytest.raises(FatalError) as raised:
+        await bench.answers(*many)
+    assert raised.value.reason == "model_failed"
+
+
+@pytest.mark.parametrize("given", [None, 7, object()], ids=["None", "a number", "an object"])
+async def test_what_can_not_be_a_list_of_results_is_a_failure(bench: Bench, given: object):
+    bench.worker.run = lambda prepared: given  # type: ignore[method-assign, assignment, return-value]
+    assert await bench.answers("a", "b") == ["model_failed", "model_failed"]
+
+
+@pytest.mark.parametrize("given", [None, [], ["too", "many", "by", "far"]])
+async def test_a_preparation_of_another_length_is_tried_again_and_never_shifts_the_neighbours(
+    bench: Bench, given: object
+):
+    real, calls = bench.worker.prepare, []
+
+    def prepare(batch: Sequence[str]) -> Any:
+        calls.append(batch)
+        return given if len(calls) == 1 else real(batch)
+
+    bench.worker.prepare = prepare  # type: ignore[method-assign]
+    assert await bench.answers("a", "b") == ["aa", "bb"]
+
+
+@pytest.mark.parametrize(
+    "error", [StopIteration("odd"), asyncio.CancelledError(), SystemExit(3), RecursionError(), MemoryError()]
+)
+async def test_errors_that_the_event_loop_would_take_for_its_own_stay_the_messages(
+    bench: Bench, error: BaseException
+):
+    def act(batch: Sequence[str]) -> None:
+        if "b" in batch:
+            raise error
+
+    bench.worker.on_run = act
+    assert await bench.answers("a", "b", "c") == ["aa", "model_failed", "cc"]
+
+
+async def test_a_model_that_hangs_ends_the_process(bench: Bench):
+    let_go = threading.Event()
+    bench.worker.on_run = lambda batch: assert_let_go(let_go)
+    inference = Inference(bench.worker, timeout_s=0.01)
+    try:
+        with pytest.raises(FatalError) as raised:
+            await inference.run(["a"], ["a"])
+        assert raised.value.reason == "timeout"
+        assert inference.stuck
+    finally:
+        let_go.set()
+        inference.close()
+
+
+def assert_let_go(let_go: threading.Event) -> None:
+    assert let_go.wait(60)

@@ -1,0 +1,64 @@
+"""Whether what a model gave is a result: of a known type, and every number in it finite.
+
+A NaN passes comparisons and checks of ranges, and stands as `null` in JSON, where a subscriber reads no doubt
+at all. So it is looked for here, once, whatever the model.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from schemas import ImageResult, TextResult
+from workers.errors import PipelineError
+
+Flaw = Callable[[Any], str | None]
+"""Says what is wrong with an outcome; None where it may go out."""
+
+NOT_FINITE: Final = "a score or probability is not a finite number"
+
+
+def flaw_of(outcome: Any) -> str | None:
+    """Say what is wrong with one message's outcome; None where nothing is.
+
+    Args:
+        outcome: a result, an error (which is never wrong), or a tuple of these.
+    """
+    if isinstance(outcome, TextResult):
+        return None if _all_finite(_text_numbers(outcome)) else NOT_FINITE
+    if isinstance(outcome, PipelineError):
+        return None
+    if isinstance(outcome, ImageResult):
+        return None if _all_finite(_image_numbers(outcome)) else NOT_FINITE
+    if isinstance(outcome, tuple):
+        return next((flaw for part in outcome if (flaw := flaw_of(part)) is not None), None)
+    return f"{type(outcome).__name__} is no result"
+
+
+def _all_finite(numbers: Iterable[float]) -> bool:
+    # NaN and infinities outlive every sum, and one check of the sum is all that the hot path pays.
+    try:
+        return math.isfinite(sum(numbers))
+    except TypeError:
+        return False
+
+
+def _text_numbers(result: TextResult) -> list[float]:
+    numbers = [candidate.probability for candidate in result.candidates]
+    if result.margin is not None:
+        numbers.append(result.margin)
+    evidence = result.evidence
+    if evidence is not None:
+        if evidence.nearest_similarity is not None:
+            numbers.append(evidence.nearest_similarity)
+        numbers.extend(share for _, share in evidence.words or ())
+    return numbers
+
+
+def _image_numbers(result: ImageResult) -> list[float]:
+    numbers = [result.score]
+    numbers.extend(number for number in (result.threshold, result.probability) if number is not None)
+    numbers.extend(region.score for region in result.regions)
+    numbers.extend(neighbor.similarity for neighbor in result.neighbors)
+    if result.heat_map is not None:
+        numbers.extend((result.heat_map.low, result.heat_map.high))
+    return numbers
