@@ -2,18 +2,17 @@
 
 import asyncio
 import json
-import statistics
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
 from config import KafkaSettings
 from stream import clients
+from stream.bench.contest import Contestant, Row, take_turns
 
 HEADLINES: Final = (
     "Cup final goes to extra time after a late equaliser",
@@ -22,73 +21,58 @@ HEADLINES: Final = (
     "New telescope sends back its first picture of a comet",
 )
 
-
-@dataclass(frozen=True)
-class Figures:
-    """What one contender did, a value a round."""
-
-    name: str
-    posts_per_s: list[float]
-    cpu_us_per_post: list[float]
-
-    @property
-    def median(self) -> float:
-        """Posts a second."""
-        return statistics.median(self.posts_per_s)
+Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
+"""Key, value and headers."""
 
 
-def posts(count: int) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of posts, about 150 bytes each."""
+def compare(
+    bootstrap: str, *, count: int, rounds: int, names: tuple[str, ...], said: Callable[[str], None]
+) -> list[Row]:
+    """Run the contenders in turn, round by round; one round more goes before as a warm-up.
+
+    Args:
+        bootstrap: a broker with transactions.
+        count: posts a contender and round.
+        rounds: counted rounds.
+        names: of contenders.
+        said: told of progress.
+    """
+    topic = f"bench-{uuid.uuid4().hex[:8]}.posts"
+    asyncio.run(fill(KafkaSettings(bootstrap=bootstrap), topic, posts(count)))
+    contestants = [Contestant(name, lambda name=name: _run(name, bootstrap, topic, count)) for name in names]  # type: ignore[misc]
+    said("warm-up:")
+    take_turns(contestants, 1, said)
+    return take_turns(contestants, rounds, said)
+
+
+def posts(count: int) -> Iterator[Record]:
+    """Posts of about 135 bytes."""
     for number in range(count):
         identity = f"post-{number:08d}"
         text = f"{HEADLINES[number % len(HEADLINES)]}, reporter {number % 997} says from the scene tonight"
-        yield identity.encode(), orjson.dumps({"id": identity, "text": text})
+        yield identity.encode(), orjson.dumps({"id": identity, "text": text}), []
 
 
-async def fill(settings: KafkaSettings, topic: str, count: int) -> None:
-    """Write posts evenly over the topic's partitions."""
+async def fill(settings: KafkaSettings, topic: str, records: Iterator[Record]) -> None:
+    """Write records evenly over the topic's partitions."""
     producer = clients.idempotent_producer(settings)
     await producer.start()
     try:
+        await producer.client.add_topic(topic)
         partitions = sorted(await producer.partitions_for(topic))
-        batches = {p: producer.create_batch() for p in partitions}
-        for number, (key, value) in enumerate(posts(count)):
+        batches = {partition: producer.create_batch() for partition in partitions}
+        for number, (key, value, headers) in enumerate(records):
             partition = partitions[number % len(partitions)]
-            if batches[partition].append(timestamp=None, key=key, value=value) is None:
-                await producer.send_batch(batches[partition], topic, partition=partition)
-                batches[partition] = producer.create_batch()
-                batches[partition].append(timestamp=None, key=key, value=value)
+            batch = batches[partition]
+            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                await producer.send_batch(batch, topic, partition=partition)
+                batches[partition] = batch = producer.create_batch()
+                batch.append(timestamp=None, key=key, value=value, headers=headers)
         for partition, batch in batches.items():
             await (await producer.send_batch(batch, topic, partition=partition))
         await producer.flush()
     finally:
         await producer.stop()
-
-
-def compare(
-    bootstrap: str, *, count: int, rounds: int, names: tuple[str, ...], said: Callable[[str], None]
-) -> list[Figures]:
-    """Run the contenders in turn, round by round, so that a machine that drifts drifts for all.
-
-    Args:
-        bootstrap: a broker with transactions.
-        count: posts a contender and round.
-        rounds: counted rounds; one more goes before as a warm-up.
-        names: of contenders.
-        said: told of progress.
-    """
-    topic = f"bench-{uuid.uuid4().hex[:8]}.posts"
-    asyncio.run(fill(KafkaSettings(bootstrap=bootstrap), topic, count))
-    found = {name: Figures(name, [], []) for name in names}
-    for turn in range(rounds + 1):
-        for name in names:
-            figures = _run(name, bootstrap, topic, count)
-            when = f"round {turn}" if turn else "warm-up"
-            said(f"{when}  {name:<12} {figures['posts_per_s']:>9,.0f} posts/s")
-            if turn:
-                found[name].posts_per_s.append(figures["posts_per_s"])
-                found[name].cpu_us_per_post.append(figures["cpu_us_per_post"])
-    return list(found.values())
 
 
 def _run(name: str, bootstrap: str, topic: str, count: int) -> dict[str, float]:

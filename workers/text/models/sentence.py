@@ -204,13 +204,17 @@ def _sub_batches(lengths: NDArray[np.int64], threads: int) -> list[NDArray[np.in
     return parts
 
 
+def bundled_folder() -> str:
+    """The folder of the bundled model; its public name where the package is not installed."""
+    spec = importlib.util.find_spec(_BUNDLED_PACKAGE)
+    if spec is not None and spec.origin:
+        return str(Path(spec.origin).parent / "model")
+    return BUNDLED_NAME
+
+
 def _exported(source: str) -> Path:
     """The cache folder with the exported model of a source."""
-    location = source
-    if source == BUNDLED_NAME:
-        spec = importlib.util.find_spec(_BUNDLED_PACKAGE)
-        if spec is not None and spec.origin:
-            location = str(Path(spec.origin).parent / "model")
+    location = bundled_folder() if source == BUNDLED_NAME else source
     folder = Path(location)
     if folder.is_dir():
         files = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".bin", ".txt"))
