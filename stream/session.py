@@ -15,11 +15,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from config import LaneSettings
-from stream.answers import Answers
 from stream.assignment import Assignment
 from stream.clients import stop_quietly
 from stream.codec import Decoder
 from stream.inference import Inference
+from stream.late import Outcomes
 from stream.metrics import LaneMetrics
 from stream.outlet import translated
 from stream.quarantine import Quarantine
@@ -100,7 +100,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._paused = False
         self._quarantine = Quarantine()
-        self._answers = Answers(inference, self._fail)
+        self._outcomes = Outcomes(inference, self._fail)
 
     @property
     def paused(self) -> bool:
@@ -125,7 +125,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._answers.close()
+            await self._outcomes.close()
             if self._ends_the_process():
                 await self._assignment.blameless()
             await self._assignment.close()
@@ -289,5 +289,5 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             self._batcher.worked(cost, preparing_s + seconds)
             self._ahead -= 1
             self._arrived.set()  # what has gathered may go now
-            self._answers.give(batch, outcomes)
-            await self._answers.room()
+            self._outcomes.give(batch, outcomes)
+            await self._outcomes.room()
