@@ -26,6 +26,8 @@ class ImageMessage(Message):
     """Signature mode: whose signature it claims to be."""
     reference: str | None = None
     """Compare mode: the id of the reference it is compared with."""
+    gallery: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    """Which references it is judged against; the worker's own, or its only ones, where it is left out."""
     label: str | None = None
     """The true class, where known; read by `feedsight eval`, never by a model."""
     created_at: str | None = None
@@ -36,7 +38,7 @@ class Reference(Message):
     """One member of a gallery: a good part, a reference, a specimen or an item to be found."""
 
     id: Annotated[str, Field(min_length=1, max_length=256)]
-    gallery: str = "default"
+    gallery: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/]+$")] = "default"
     dataref: str | None = None
     sha256: Sha256 | None = None
     size: Annotated[int, Field(ge=0)] | None = None

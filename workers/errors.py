@@ -32,6 +32,7 @@ REASONS: Final = frozenset(
         "unknown_reference",
         "unknown_subject",
         "empty_gallery",
+        "unknown_gallery",
         # what a model or a dependency did
         "model_failed",
         "model_output",
