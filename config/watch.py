@@ -1,0 +1,38 @@
+"""Settings of what watches the stream: drift against a reference window, and bursts of one story."""
+
+from pydantic import Field
+
+from config.section import Section
+
+
+class DriftSettings(Section):
+    """When a campaign's stream is no longer what it was.
+
+    Attributes:
+        reference_posts: the reference window is the first so many posts after a version came in force.
+        reference_hours: or the last so many hours, for feeds that change with the time of day; null keeps the
+            first posts.
+        block_posts: posts are looked at in blocks of at least so many.
+        block_s: and of at least so many seconds, so that a fast stream's reference is minutes long, not a
+            blink.
+        window_blocks: the present, in snapshots, is the last so many blocks.
+        cooldown_s: the same drift is not reported again for so long.
+        shares: bits from which label shares are reported as drifted; 0.02 is about what one label makes
+            that goes from a quarter of the posts to two fifths.
+        embedding: distance of mean embeddings from which texts are reported as drifted, 0 to 2.
+        confidence: change of the mean probability of the best label that is reported.
+        abstained: change of the share without a label that is reported.
+        novelty: change of the mean distance to all that is known of the labels that is reported.
+    """
+
+    reference_posts: int = Field(2_500, ge=100)
+    reference_hours: float | None = Field(None, gt=0)
+    block_posts: int = Field(100, ge=10)
+    block_s: float = Field(10.0, ge=0)
+    window_blocks: int = Field(10, ge=2, le=32)
+    cooldown_s: float = Field(3_600.0, ge=0)
+    shares: float = Field(0.02, gt=0, le=1)
+    embedding: float = Field(0.1, gt=0, le=2)
+    confidence: float = Field(0.05, gt=0, le=1)
+    abstained: float = Field(0.1, gt=0, le=1)
+    novelty: float = Field(0.03, gt=0, le=2)
