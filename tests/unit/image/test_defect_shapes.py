@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from workers.image.defect.bank import MemoryBank
-from workers.image.defect.patches import MAX_GROWTH, PatchExtractor, Planes
+from workers.image.defect.patches import PatchExtractor, Planes
 from workers.image.models import Backbone
+from workers.image.models.runtime import MAX_COMPILED
 
 
 class Grid(Backbone):
@@ -51,10 +52,19 @@ def test_a_wider_part_keeps_its_scale(extractor: PatchExtractor) -> None:
 
 def test_no_image_makes_a_shape_without_bound(extractor: PatchExtractor) -> None:
     """Queries far larger, smaller or longer than the good parts cost no more than a known factor."""
-    for size in [(9_000, 12_000), (1, 1), (1, 20_000)]:
+    for size in [(9_000, 12_000), (1, 1), (1, 20_000), (20_000, 1)]:
         high, wide = extractor.shape_for(size)
         assert min(high, wide) >= 64
-        assert max(high, wide) <= MAX_GROWTH * 320
+        assert high * wide <= 2 * 320 * 320
+
+
+@pytest.mark.parametrize("usual", [(300, 300), (250, 630), (64, 2_000)])
+def test_all_shapes_stay_compiled(usual: tuple[int, int]) -> None:
+    """However sizes vary, there are fewer shapes than graphs kept, so none is compiled over and over."""
+    made = PatchExtractor(Grid(), 320)
+    made.fit_shape([usual])
+    sides = [int(side) for side in np.geomspace(8, 20_000, 60)]
+    assert len({made.shape_for((high, wide)) for high in sides for wide in sides}) < MAX_COMPILED
 
 
 def test_the_shape_is_that_of_the_whole_image_not_of_its_reduced_pixels(extractor: PatchExtractor) -> None:

@@ -1,5 +1,6 @@
 """Patch features: what each small part of an image looks like to the network."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,10 +18,16 @@ MAX_ASPECT: Final = 4.0
 """Longer to shorter side of the usual shape."""
 SAME_SIZE: Final = 1.15
 """Parts whose sides are within this ratio of the median part's are shown in its very shape."""
-SIZE_STEP: Final = 2
-"""Other shapes are multiples of this many times the network's granularity, as each is compiled separately."""
-MAX_GROWTH: Final = 2.0
-"""A shape has sides at most this many times the usual ones and at least the inverse, whatever an image's."""
+RATIOS: Final = (0.6, 0.8, 1.0, 1.2, 1.6, 2.0)
+"""Other shapes have sides of one of these many times the usual ones, as each shape is compiled separately."""
+MAX_AREA: Final = 2.0
+"""And at most this many times the usual area, at least the inverse, whatever an image's."""
+SHAPES: Final = tuple(
+    (down, across)
+    for down, across in itertools.product(RATIOS, RATIOS)
+    if 1 / MAX_AREA <= down * across <= MAX_AREA
+)
+"""27 in all: fewer than the network is kept compiled for."""
 
 LIGHT_SHARE: Final = 0.1
 """What is wider than this share of the shorter side is taken for light rather than for structure."""
@@ -68,11 +75,13 @@ class PatchExtractor:
         ratios = [own / usual for own, usual in zip(size, self._usual, strict=True)]
         if all(1 / SAME_SIZE <= ratio <= SAME_SIZE for ratio in ratios):
             return self.shape
-        step = SIZE_STEP * self._backbone.granularity_px
-        scale = self._side_px / float(np.sqrt(np.prod(self._usual)))
+        wanted = np.log(ratios)
+        area = float(wanted.sum())
+        wanted -= (area - np.clip(area, -np.log(MAX_AREA), np.log(MAX_AREA))) / 2
+        nearest = min(SHAPES, key=lambda shape: float(np.abs(np.log(shape) - wanted).sum()))
+        step = self._backbone.granularity_px
         high, wide = (
-            max(1, round(scale * usual * float(np.clip(ratio, 1 / MAX_GROWTH, MAX_GROWTH)) / step)) * step
-            for usual, ratio in zip(self._usual, ratios, strict=True)
+            max(2, round(side * ratio / step)) * step for side, ratio in zip(self.shape, nearest, strict=True)
         )
         return high, wide
 

@@ -25,8 +25,9 @@ Pixels = NDArray[np.uint8]
 Outputs = tuple[NDArray[np.float32], ...]
 """What each tap gave for one image, float32, without the batch axis."""
 
-MAX_COMPILED: Final = 24
-"""Image sizes a compiled graph is kept for; each takes some 10 to 30 MB."""
+MAX_COMPILED: Final = 32
+"""Image sizes a compiled graph is kept for, the last used ones; each takes some 10 to 30 MB. The modes show
+images in fewer sizes than this, lest graphs be compiled over and over."""
 SELF_TEST_SIDE_PX: Final = 224
 SELF_TEST_IMAGES: Final = 24
 
