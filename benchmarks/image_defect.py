@@ -3,20 +3,21 @@
     python -m benchmarks.image_defect --good DIR --bad DIR [--masks _mask.png] [--good-parts N] [--seeds 0 1]
 
 Half the good images are learned, drawn at random, the other half and all bad ones are judged. With --masks a
-bad image NAME.jpg has a mask NAME + suffix; a flaw counts as hit where a box holds a pixel of it.
+bad image NAME.jpg has a mask NAME + suffix; a flaw counts as hit where a box holds a pixel of it. Pixel AUROC
+and per-region overlap are of the heat maps that results carry.
 """
 
 import argparse
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from config import ImageSettings
 from schemas import ImageMessage, ImageResult, Reference
+from workers.image.evaluation.localisation import PixelFigures, boxes_against, scores_of
 from workers.image.worker import ImageWorker, create_image_worker
 
 BATCH = 32
@@ -37,17 +38,27 @@ def judged(worker: ImageWorker, paths: list[Path]) -> list[ImageResult]:
     return results
 
 
-def boxes_against(mask: np.ndarray, result: ImageResult) -> tuple[int, int, int]:
-    """Flaws, flaws hit, boxes that hit nothing."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 127).astype(np.uint8))
-    flaws = {number for number in range(1, count) if stats[number][4] >= 9}
-    hit, wasted = set(), 0
-    for region in result.regions:
-        x1, y1, x2, y2 = region.box
-        touched = set(np.unique(labels[y1:y2, x1:x2]).tolist()) & flaws
-        hit |= touched
-        wasted += not touched
-    return len(flaws), len(hit), wasted
+def mask_of(path: Path, suffix: str) -> np.ndarray:
+    return np.asarray(Image.open(path.with_name(path.stem + suffix)).convert("L")) > 127
+
+
+def places(bad: list[Path], suffix: str, on_good: list[ImageResult], on_bad: list[ImageResult]) -> str:
+    """How well flaws are boxed and their pixels told from good ones; all good images count as good pixels."""
+    masks = [mask_of(path, suffix) for path in bad]
+    found = [boxes_against(mask, r.regions) for mask, r in zip(masks, on_bad, strict=True)]
+    flaws, hits, wasted = (sum(column) for column in zip(*found, strict=True))
+    wasted += sum(len(r.regions) for r in on_good)
+    maps = [r.heat_map for r in (*on_bad, *on_good) if r.heat_map is not None]
+    pixels = PixelFigures(min(one.low for one in maps), max(one.high for one in maps))
+    for mask, one in zip(masks, maps, strict=False):
+        pixels.add(scores_of(one, mask.shape[1], mask.shape[0]), mask)
+    typical = masks[0].shape
+    for one in maps[len(masks) :]:
+        pixels.add(scores_of(one, typical[1], typical[0]), np.zeros(typical, bool))
+    return (
+        f" | boxes hit {hits}/{flaws}, false {wasted / len(maps):.2f} an image | pixel AUROC "
+        f"{pixels.auroc:.3f}, per-region overlap {pixels.per_region_overlap:.3f}"
+    )
 
 
 def run(
@@ -75,13 +86,7 @@ def run(
         f"{detected:.3f} | {speed:.1f} images/s, learning {fitted_s:.1f} s"
     )
     if masks:
-        found = [
-            boxes_against(np.asarray(Image.open(p.with_name(p.stem + masks)).convert("L")), r)
-            for p, r in zip(bad, on_bad, strict=True)
-        ]
-        flaws, hits, wasted = (sum(column) for column in zip(*found, strict=True))
-        wasted += sum(len(r.regions) for r in on_good)
-        line += f" | boxes hit {hits}/{flaws}, false {wasted / len(scores):.2f} an image"
+        line += places(bad, masks, on_good, on_bad)
     print(line, flush=True)
 
 
