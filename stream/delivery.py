@@ -83,6 +83,7 @@ class PartitionDelivery:
         self._drained.set()
         self._progress = asyncio.Event()
         self._writing = asyncio.Lock()
+        self._noting: asyncio.Task[None] | None = None
 
     async def open(self) -> int | None:
         """Become the only writer; give the committed offset, None where there is none."""
@@ -118,12 +119,17 @@ class PartitionDelivery:
             text: what to write.
             first_offset: the first input's, to be committed where nothing is yet.
 
+        Returns where the partition is let go meanwhile: whoever waits for a note is not the one who lets go.
+
         Raises:
             FencedError, TransientError, FatalError: as in `run`.
         """
-        offset = first_offset if self._committed is None else int(self._committed)
-        async with self._writing:
-            await self._write([], offset, text)
+        if self.closed:
+            return
+        task = self._noting = asyncio.create_task(self._note(text, first_offset))
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
 
     async def passed(self, offset: int) -> None:
         """Wait until an offset is committed, or the partition is let go."""
@@ -159,6 +165,9 @@ class PartitionDelivery:
         self.closed = True
         self._progress.set()
         self._ready.clear()
+        if self._noting is not None:
+            self._noting.cancel()  # an outlet that is closed under it would never answer
+            await asyncio.gather(self._noting, return_exceptions=True)
         if self.suspicion.noted and not self.pending and self._committed is not None:
             with suppress(PipelineError, TimeoutError):
                 async with asyncio.timeout(LET_GO_TIMEOUT_S):
@@ -189,6 +198,11 @@ class PartitionDelivery:
             self._drained.set()
         self._done(chunk)
         self._progress.set()
+
+    async def _note(self, text: str, first_offset: int) -> None:
+        async with self._writing:
+            offset = first_offset if self._committed is None else int(self._committed)
+            await self._write([], offset, text)
 
     async def _write(self, chunk: Sequence[Item], next_offset: int, note: str) -> None:
         omit_large = False
