@@ -5,29 +5,30 @@ docs/adr/0001-two-engines.md). What it is good at is kept: lifecycle, supervisio
 """
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import faust
-import mode
 import uvloop
-from aiokafka.errors import KafkaError
 from faust.app.base import BootStrategy
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from config import Settings
-from stream import clients
 from stream.codec import image_decoder, post_decoder
+from stream.control import Control
 from stream.lane import Lane, LaneSpec
 from stream.metrics import Exposition, LaneMetrics
+from stream.reports import Reports
 from stream.topics import TopicNames
 from stream.watchdog import Watchdog
-from workers.base import Worker
+from workers.base import Controllable, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,9 @@ EXIT_FAILED: Final = 1
 """The worker could not go on; an orchestrator should start it again."""
 EXIT_USAGE: Final = 2
 """Settings, labels or references are wrong; starting again won't help."""
+
+EXIT_LIMIT_S: Final = 5.0
+"""For the interpreter to end once the app has: it waits for the model's thread, which may hang."""
 
 GC_ALLOCATIONS: Final = 200_000
 """Container allocations between two collections of the youngest generation; Python's default is 700."""
@@ -66,23 +70,27 @@ def lane_spec(name: str, settings: Settings) -> LaneSpec:
             name=name,
             source=topics.posts,
             sink=topics.labels,
+            review=topics.review,
             dead_letters=topics.dead_letters,
             event_type="feedsight.label.v1",
             decode=post_decoder(settings.lane.unknown_fields),
             max_batch_items=settings.text.max_batch_items,
             max_batch_cost=settings.text.max_batch_tokens,
             batch_deadline_s=settings.text.batch_deadline_ms / 1_000,
+            target_latency_s=settings.text.target_latency_ms / 1_000 or None,
         )
     return LaneSpec(
         name=name,
         source=topics.images,
         sink=topics.matches,
+        review=topics.review,
         dead_letters=topics.dead_letters,
         event_type="feedsight.match.v1",
         decode=image_decoder(settings.image.max_bytes),
         max_batch_items=settings.image.max_batch_items,
         max_batch_cost=settings.image.max_batch_pixels,
         batch_deadline_s=settings.image.batch_deadline_ms / 1_000,
+        target_latency_s=settings.image.target_latency_ms / 1_000 or None,
     )
 
 
@@ -110,16 +118,33 @@ def create_app(settings: Settings, workers: dict[str, Worker[Any, Any, Any]]) ->
     )
     # One process has one timer that can end it: lanes of a process share their watchdog.
     watchdog = Watchdog(settings.lane.watchdog_s)
-    lanes = [
-        Lane(lane_spec(lane, settings), worker, settings, LaneMetrics(lane, name, exposition), watchdog)
-        for lane, worker in workers.items()
-    ]
+    reports = Reports(settings, name)
+    app.service(reports)
+    for lane_name, worker in workers.items():
+        control = _control(lane_name, worker, settings, reports)
+        if control is not None:
+            app.service(control)
+        metrics = LaneMetrics(lane_name, name, exposition)
+        reports.lanes.append(
+            Lane(lane_spec(lane_name, settings), worker, settings, metrics, watchdog, control=control)
+        )
+    lanes = reports.lanes
     for lane in lanes:
         app.service(lane)
-    app.service(Snapshots(settings, lanes))
     _add_pages(app, exposition, lanes)
     app.lanes = lanes
     return app
+
+
+def _control(
+    lane: str, worker: Worker[Any, Any, Any], settings: Settings, reports: Reports
+) -> Control | None:
+    """What keeps a worker's labels or references; None for a worker whose never change."""
+    if not isinstance(worker, Controllable):
+        return None
+    names = TopicNames(settings.topics.prefix)
+    topic = names.label_sets if lane == "text" else names.references
+    return Control(settings.kafka, topic, worker, partial(reports.applied, lane))
 
 
 def run(settings: Settings, workers: dict[str, Worker[Any, Any, Any]]) -> int:
@@ -142,6 +167,7 @@ def run(settings: Settings, workers: dict[str, Worker[Any, Any, Any]]) -> int:
         status = ended.code if isinstance(ended.code, int) else EXIT_FAILED
     except Exception:
         status = EXIT_FAILED
+    faulthandler.dump_traceback_later(EXIT_LIMIT_S, exit=True)
     for lane in app.lanes:
         if lane.fatal is not None:
             sys.stderr.write(f"feedsight: {lane.spec.name}: {lane.fatal.detail}\n")
@@ -159,38 +185,6 @@ def tune_collector() -> None:
     gc.set_threshold(GC_ALLOCATIONS, 50, 50)
 
 
-class Snapshots(mode.Service):  # type: ignore[misc]
-    """Publishes a snapshot of each lane and interval on the metrics topic."""
-
-    def __init__(self, settings: Settings, lanes: Sequence[Lane], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._settings = settings
-        self._lanes = lanes
-        self._topic = TopicNames(settings.topics.prefix).metrics
-
-    @mode.Service.task  # type: ignore[untyped-decorator]
-    async def _publish(self) -> None:
-        producer = None
-        while not self.should_stop:
-            await self.sleep(self._settings.metrics.interval_s)
-            snapshots = [lane.snapshot() for lane in self._lanes]
-            try:
-                if producer is None:
-                    producer = clients.idempotent_producer(self._settings.kafka)
-                    await producer.start()
-                for snapshot in snapshots:
-                    await producer.send_and_wait(
-                        self._topic, snapshot.to_json(), key=f"{snapshot.worker}.{snapshot.lane}".encode()
-                    )
-            except (KafkaError, OSError) as error:  # results matter, snapshots can wait
-                logger.warning("no snapshot was published: %s", error)
-                if producer is not None:
-                    await clients.stop_quietly(producer)
-                producer = None
-        if producer is not None:
-            await clients.stop_quietly(producer)
-
-
 def _add_pages(app: FeedsightApp, exposition: Exposition, lanes: Sequence[Lane]) -> None:
     """Serve /metrics for Prometheus and /health for orchestrators."""
 
@@ -202,5 +196,5 @@ def _add_pages(app: FeedsightApp, exposition: Exposition, lanes: Sequence[Lane])
     @app.page("/health")  # type: ignore[untyped-decorator]
     async def health(web: Any, _request: Any) -> Any:
         state = {lane.spec.name: lane.state for lane in lanes}
-        healthy = all(value in ("running", "joining") for value in state.values())
+        healthy = all(value in ("running", "joining", "waiting") for value in state.values())
         return web.json(state, status=200 if healthy else 503)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,19 +18,20 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from config import Delivery, Settings
 from stream import clients
 from stream.assignment import Assignment
-from stream.codec import Decoder, encode_result, result_headers
-from stream.dead_letter import facts_of, to_record
+from stream.codec import Decoder
+from stream.control import Control
 from stream.delivery import PartitionDelivery
 from stream.inference import Inference
 from stream.metrics import LaneMetrics
 from stream.outlet import IdempotentOutlet, Outlet, TransactionalOutlet, committed_reader
-from stream.records import Item, OutputRecord
+from stream.records import Item
+from stream.result_records import AnswerRecords
 from stream.session import Session
 from stream.soundness import flaw_of
 from stream.watchdog import Watchdog
-from workers.base import Worker
+from workers.base import Controllable, Worker
 from workers.batching import Batcher
-from workers.errors import FatalError, PipelineError, TransientError
+from workers.errors import FatalError, TransientError
 
 logger = logging.getLogger(__name__)
 
@@ -49,23 +50,27 @@ class LaneSpec:
         name: `text` or `image`; part of the consumer group and of metrics.
         source: the input topic.
         sink: the results topic.
+        review: the topic of items to look at.
         dead_letters: the dead-letter topic.
         event_type: CloudEvents type of results.
         decode: reads one record.
         max_batch_items: a batch closes at this many messages.
         max_batch_cost: a batch closes at this cost, in tokens or pixels.
         batch_deadline_s: a batch closes this long after its first message.
+        target_latency_s: batches adapt to hold it; None: they close by their limits alone.
     """
 
     name: str
     source: str
     sink: str
+    review: str
     dead_letters: str
     event_type: str
     decode: Decoder
     max_batch_items: int
     max_batch_cost: int
     batch_deadline_s: float
+    target_latency_s: float | None = None
 
 
 class Lane(mode.Service):  # type: ignore[misc]
@@ -77,6 +82,7 @@ class Lane(mode.Service):  # type: ignore[misc]
         settings: all settings.
         metrics: counts what happens.
         watchdog: ends the process when there is work and no progress.
+        control: keeps the worker's labels or references; no input is taken before it is ready.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class Lane(mode.Service):  # type: ignore[misc]
         settings: Settings,
         metrics: LaneMetrics,
         watchdog: Watchdog,
+        control: Control | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -96,6 +103,9 @@ class Lane(mode.Service):  # type: ignore[misc]
         """Why the lane ended the process, if it did."""
         self._settings = settings
         self._watchdog = watchdog
+        self._control = control
+        if control is not None:
+            control.on_hold = self._hold
         self._group = f"{settings.kafka.group}.{spec.name}"
         self._owner = uuid.uuid4().hex[:16]
         self._inference = Inference(
@@ -108,6 +118,15 @@ class Lane(mode.Service):  # type: ignore[misc]
         self._assignment: Assignment | None = None
         self._session: Session | None = None
         self._finished = asyncio.Event()
+        self._records = AnswerRecords(
+            spec.name,
+            f"/feedsight/{self._group}",
+            sink=spec.sink,
+            review=spec.review,
+            dead_letters=spec.dead_letters,
+            event_type=spec.event_type,
+            routes=lambda: self.routes,
+        )
 
     async def on_stop(self) -> None:
         """Drain within the time limit."""
@@ -132,6 +151,9 @@ class Lane(mode.Service):  # type: ignore[misc]
         try:
             while not self.should_stop:
                 started = time.monotonic()
+                if not self.ready:
+                    await self._wait_until_ready()
+                    continue
                 try:
                     await self._one_session()
                 except (FatalError, TransientError) as error:
@@ -139,12 +161,35 @@ class Lane(mode.Service):  # type: ignore[misc]
                         self.fatal = error
                         raise
                     logger.warning("lane %s joins anew: %s", self.spec.name, error)
+                    if self._session is None or not self._session.connected:
+                        # There is no broker: to end the process would not help.
+                        self._watchdog.progressed(self.spec.name)
                     if time.monotonic() - started > MAX_BACKOFF_S:
                         backoff_s = FIRST_BACKOFF_S
                     await self.sleep(backoff_s)
                     backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
         finally:
             self._finished.set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the worker's labels or references are known and there is something to work with."""
+        return self._control is None or self._control.ready
+
+    async def _wait_until_ready(self) -> None:
+        self._assignment = self._session = None
+        if self._control is not None:
+            await self._control.changed(timeout_s=0.5)
+
+    def _hold(self) -> None:
+        """Take nothing more until there is something to work with again; the partitions go to others."""
+        if self._session is not None:
+            self._session.stop()
+
+    @property
+    def routes(self) -> Mapping[str, str]:
+        """Further topics by label set, for those that have one and that the broker has."""
+        return getattr(self.worker, "routes", {})
 
     async def _one_session(self) -> None:
         self._consumer = clients.lane_consumer(self._settings.kafka, self._group)
@@ -160,6 +205,7 @@ class Lane(mode.Service):  # type: ignore[misc]
                 max_items=self.spec.max_batch_items,
                 max_cost=self.spec.max_batch_cost,
                 deadline_s=self.spec.batch_deadline_s,
+                target_s=self.spec.target_latency_s,
             ),
             settings=self._settings.lane,
             metrics=self.metrics,
@@ -179,7 +225,7 @@ class Lane(mode.Service):  # type: ignore[misc]
         return PartitionDelivery(
             partition,
             self._make_outlet(partition),
-            self._build,
+            self._records.build,
             done,
             max_items=self._settings.lane.max_transaction_items,
             owner=self._owner,
@@ -203,20 +249,6 @@ class Lane(mode.Service):  # type: ignore[misc]
             committed,
         )
 
-    def _build(self, answers: Sequence[Item], omit_large: bool) -> list[OutputRecord]:
-        """Turn answers into results and dead letters."""
-        common = result_headers(self.spec.event_type, f"/feedsight/{self._group}")
-        records: list[OutputRecord] = []
-        for answer in answers:
-            record, outcome = answer.record, answer.outcome
-            if isinstance(outcome, PipelineError):
-                facts = facts_of(record, outcome, stage=self.spec.name)
-                too_large = omit_large and answer.size_bytes > clients.MAX_BATCH_BYTES // 2
-                records.append(to_record(record, facts, self.spec.dead_letters, omit_value=too_large))
-            else:
-                records.append(encode_result(record, outcome, self.spec.sink, common))
-        return records
-
     # Looking on
 
     @mode.Service.task  # type: ignore[untyped-decorator]
@@ -224,16 +256,21 @@ class Lane(mode.Service):  # type: ignore[misc]
         """Arm the watchdog every second while there is progress, or nothing to do."""
         self._watchdog.progressed(self.spec.name)
         while not self.should_stop:
-            if self.idle:
+            if self.idle or (self._control is not None and not self._control.ready):
                 self._watchdog.progressed(self.spec.name)
+            self._watchdog.writing(
+                self.spec.name, self._assignment.writing_since if self._assignment else None
+            )
             self._watchdog.check()
             await self.sleep(1.0)
 
     @property
     def state(self) -> str:
-        """`joining`, `running` or `failed`."""
+        """`waiting` for labels or references, `joining`, `running` or `failed`."""
         if self.fatal is not None or self.crashed:
             return "failed"
+        if not self.ready:
+            return "waiting"
         return "running" if self._assignment and self._assignment.deliveries else "joining"
 
     @property
@@ -243,11 +280,12 @@ class Lane(mode.Service):  # type: ignore[misc]
 
     @property
     def idle(self) -> bool:
-        """Nothing in flight and nothing to read, as far as the broker has said."""
+        """A member of the group with nothing in flight and nothing to read, as the broker has said."""
         assignment, consumer = self._assignment, self._consumer
         if assignment is None or consumer is None:
             return False
-        return not assignment.pending and self.lag == 0
+        heard = all(_has_heard(consumer, partition) for partition in assignment.deliveries)
+        return assignment.settled and heard and not assignment.pending and self.lag == 0
 
     @property
     def lag(self) -> int:
@@ -270,7 +308,16 @@ class Lane(mode.Service):  # type: ignore[misc]
             paused=self.paused,
             model=self.worker.model,
             version=self.worker.version,
+            in_force=dict(self.worker.in_force) if isinstance(self.worker, Controllable) else None,
         )
+
+
+def _has_heard(consumer: AIOKafkaConsumer, partition: TopicPartition) -> bool:
+    """Whether a partition has a place to read from, and the broker has said where it ends."""
+    if not consumer._subscription.is_assigned(partition):
+        return False
+    state = consumer._subscription.subscription.assignment.state_value(partition)
+    return bool(state.has_valid_position) and state.highwater is not None
 
 
 def _unread(consumer: AIOKafkaConsumer, partition: TopicPartition, next_offset: int) -> int:

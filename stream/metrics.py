@@ -5,6 +5,7 @@ Everything is counted a batch at a time; nothing is labelled by post, user or te
 
 import time
 from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from schemas import LatencySummary, MetricsSnapshot, TextResult
+from schemas import CampaignSnapshot, LatencySummary, MetricsSnapshot, TextResult
 from stream.records import Item
 from workers.errors import PipelineError
 
@@ -66,7 +67,10 @@ class Exposition:
         lane = ["lane"]
         self.consumed = self._counter("feedsight_consumed", "Inputs read.", lane)
         self.results = self._counter("feedsight_results", "Results committed.", lane)
-        self.verdicts = self._counter("feedsight_verdicts", "Labels or verdicts given.", [*lane, "verdict"])
+        self.verdicts = self._counter(
+            "feedsight_verdicts", "Labels or verdicts given.", [*lane, "name", "verdict"]
+        )
+        self.filtered = self._counter("feedsight_filtered", "Posts that no label set is for.", lane)
         self.abstained = self._counter("feedsight_abstained", "Posts left without a label.", lane)
         self.dead_letters = self._counter(
             "feedsight_dead_letters", "Inputs dead-lettered, by reason.", [*lane, "reason"]
@@ -110,8 +114,12 @@ class Window:
     started: float
     consumed: int = 0
     results: int = 0
-    abstained: int = 0
-    verdicts: Tally[str] = field(default_factory=Tally)
+    abstained: Tally[str] = field(default_factory=Tally)
+    filtered: int = 0
+    verdicts: Tally[tuple[str, str]] = field(default_factory=Tally)
+    """By label set or gallery, and label or verdict."""
+    confidence: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Sum of the best probabilities, by label set."""
     dead_letters: Tally[str] = field(default_factory=Tally)
     latencies: list[NDArray[np.float64]] = field(default_factory=list)
 
@@ -158,27 +166,35 @@ class LaneMetrics:
     def committed(self, answers: Sequence[Item]) -> None:
         """A chunk was committed."""
         window, lane = self._window, self._lane
-        verdicts: Tally[str] = Tally()
+        verdicts: Tally[tuple[str, str]] = Tally()
+        abstained: Tally[str] = Tally()
         reasons: Tally[str] = Tally()
-        abstained = 0
+        results = filtered = 0
         for answer in answers:
             outcome = answer.outcome
             if isinstance(outcome, PipelineError):
                 reasons[outcome.reason] += 1
-            elif isinstance(outcome, TextResult):
-                if outcome.label is None:
-                    abstained += 1
+                continue
+            many = outcome if isinstance(outcome, tuple) else (outcome,)
+            results += len(many)
+            filtered += not many
+            for result in many:
+                if not isinstance(result, TextResult):
+                    verdicts[result.gallery, result.verdict] += 1
+                    continue
+                window.confidence[result.label_set] += result.candidates[0].probability
+                if result.label is None:
+                    abstained[result.label_set] += 1
                 else:
-                    verdicts[outcome.label] += 1
-            else:
-                verdicts[outcome.verdict] += 1
-        results = len(answers) - reasons.total()
-        for verdict, count in verdicts.items():
-            self._exposition.verdicts.labels(lane, verdict).inc(count)
+                    verdicts[result.label_set, result.label] += 1
+        for (name, verdict), count in verdicts.items():
+            self._exposition.verdicts.labels(lane, name, verdict).inc(count)
         for reason, count in reasons.items():
             self._exposition.dead_letters.labels(lane, reason).inc(count)
         self._results.inc(results)
-        self._abstained.inc(abstained)
+        self._abstained.inc(abstained.total())
+        if filtered:
+            self._exposition.filtered.labels(lane).inc(filtered)
         self._commits.inc()
         stamps = np.fromiter((answer.record.timestamp for answer in answers), np.float64, len(answers))
         latencies = np.maximum(self._now() - stamps / 1_000, 0.0)
@@ -186,12 +202,21 @@ class LaneMetrics:
         self._exposition.last_commit.labels(lane).set(self._now())
         window.results += results
         window.abstained += abstained
+        window.filtered += filtered
         window.verdicts += verdicts
         window.dead_letters += reasons
         window.latencies.append(latencies)
 
     def snapshot(
-        self, *, in_flight: int, queue_bytes: int, lag: int, paused: bool, model: str, version: str
+        self,
+        *,
+        in_flight: int,
+        queue_bytes: int,
+        lag: int,
+        paused: bool,
+        model: str,
+        version: str,
+        in_force: dict[str, str] | None = None,
     ) -> MetricsSnapshot:
         """Close the interval and give what happened in it."""
         lane, exposition = self._lane, self._exposition
@@ -207,6 +232,7 @@ class LaneMetrics:
             p50, p99 = np.percentile(np.concatenate(window.latencies), [50, 99])
             latency = LatencySummary(p50_s=round(float(p50), 4), p99_s=round(float(p99), 4))
         return MetricsSnapshot(
+            kind="snapshot",
             worker=self._worker,
             lane=lane,
             at=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -214,8 +240,9 @@ class LaneMetrics:
             consumed=window.consumed,
             results=window.results,
             dead_letters=dict(window.dead_letters),
-            abstained=window.abstained,
-            verdicts=dict(window.verdicts),
+            abstained=window.abstained.total(),
+            filtered=window.filtered,
+            verdicts=_by_verdict(window.verdicts),
             throughput_per_s=round(window.results / interval_s, 1),
             latency=latency,
             in_flight=in_flight,
@@ -223,4 +250,28 @@ class LaneMetrics:
             lag=lag,
             model=model,
             version=version,
+            in_force=in_force,
+            campaigns=_campaigns(window, in_force) if in_force is not None and self._lane == "text" else None,
         )
+
+
+def _by_verdict(verdicts: Tally[tuple[str, str]]) -> dict[str, int]:
+    """Counts over all label sets or galleries."""
+    found: Tally[str] = Tally()
+    for (_, verdict), count in verdicts.items():
+        found[verdict] += count
+    return dict(found)
+
+
+def _campaigns(window: Window, in_force: dict[str, str]) -> dict[str, CampaignSnapshot]:
+    """The interval of each label set in force."""
+    found = {}
+    for name, version in in_force.items():
+        verdicts = {verdict: count for (own, verdict), count in window.verdicts.items() if own == name}
+        abstained = window.abstained[name]
+        results = sum(verdicts.values()) + abstained
+        confidence = round(window.confidence[name] / results, 4) if results else None
+        found[name] = CampaignSnapshot(
+            version=version, results=results, abstained=abstained, verdicts=verdicts, confidence=confidence
+        )
+    return found

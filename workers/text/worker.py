@@ -58,6 +58,7 @@ class TextWorker:
         self._encoders = Encoders(source, threads=settings.threads)
         self._campaigns: tuple[Campaign, ...] = ()
         """In force, by name. Replaced whole; a batch reads it once."""
+        self._routes: dict[str, str] = {}
         self._ready = False
         self._changing = Lock()
 
@@ -86,6 +87,11 @@ class TextWorker:
     def in_force(self) -> Mapping[str, str]:
         """Versions by label set."""
         return {campaign.name: campaign.version for campaign in self.campaigns}
+
+    @property
+    def routes(self) -> Mapping[str, str]:
+        """Further topics by label set."""
+        return self._routes
 
     def load(self) -> None:
         """Load the model, and fit to the label set to start with.
@@ -203,6 +209,7 @@ class TextWorker:
             others = self.campaigns
             kept = [other for other in others if other.name != campaign.name]
             self._campaigns = tuple(sorted([*kept, campaign], key=lambda c: c.name))
+            self._routes = {c.name: c.label_set.route for c in self._campaigns if c.label_set.route}
             self._ready = True
 
     def _remove(self, name: str) -> None:

@@ -137,7 +137,7 @@ def test_counters_go_on_over_snapshots(world: World):
     assert found["feedsight_commits_total", ""] == 2
     assert found["feedsight_sessions_total", ""] == 2
     assert found["feedsight_dead_letters_total", "reason=not_json"] == 4
-    assert found["feedsight_verdicts_total", "verdict=storm"] == 4
+    assert found["feedsight_verdicts_total", "name=l,verdict=storm"] == 4
     assert found["feedsight_batch_items_sum", ""] == 10
     assert found["feedsight_compute_seconds_sum", ""] == 0.5
 
@@ -180,4 +180,4 @@ def test_nothing_is_labelled_by_post_or_text(world: World):
     busy(world)
     world.snapshot()
     names = {pair.partition("=")[0] for _, labels in world.samples() for pair in labels.split(",") if pair}
-    assert names <= {"verdict", "reason", "le", "model", "version"}
+    assert names <= {"name", "verdict", "reason", "le", "model", "version"}

@@ -1,0 +1,223 @@
+"""Control topics: read whole before a lane takes its first input, then followed while it runs.
+
+They are compacted and small, and every worker needs all of them: so there is no consumer group, no state on
+disk, and a worker that starts late has what the others have.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Final
+
+import mode
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from config import KafkaSettings
+from stream import clients
+from stream.outlet import translated
+from workers.base import Applied, Change, Controllable
+from workers.errors import TransientError
+
+logger = logging.getLogger(__name__)
+
+CHUNK: Final = 200
+"""Changes handed over together at most."""
+
+POLL_MS: Final = 500
+LOOK_AGAIN_S: Final = 1.0
+"""Between looks for a topic that does not exist yet, and between tries to reach a broker."""
+
+
+class ControlTopic:
+    """Reads a compacted topic: the newest record of each key first, then what comes.
+
+    Args:
+        settings: how to reach the brokers.
+        topic: its name.
+    """
+
+    def __init__(self, settings: KafkaSettings, topic: str) -> None:
+        self.topic = topic
+        self._consumer: AIOKafkaConsumer = clients.reader(settings, from_start=True)
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            TransientError: the broker does not answer.
+        """
+        try:
+            await self._consumer.start()
+        except (KafkaError, OSError) as error:
+            await self.close()
+            raise translated(error) from error
+
+    async def close(self) -> None:
+        """Let go."""
+        await clients.stop_quietly(self._consumer)
+
+    async def exists(self) -> bool:
+        """Whether the broker has the topic; a look does not create it."""
+        return self.topic in await self._consumer.topics()
+
+    async def read_whole(self) -> list[Change]:
+        """Read from the beginning to what is the end now; the newest record of each key, oldest first.
+
+        Raises:
+            TransientError: the broker does not answer.
+        """
+        newest: dict[str, Change] = {}
+        try:
+            numbers = self._consumer.partitions_for_topic(self.topic) or set()
+            partitions = [TopicPartition(self.topic, number) for number in sorted(numbers)]
+            self._consumer.assign(partitions)
+            await self._consumer.seek_to_beginning(*partitions)
+            ends = await self._consumer.end_offsets(partitions)
+            while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):
+                for change in _changes(await self._consumer.getmany(timeout_ms=POLL_MS)):
+                    newest.pop(change.key, None)  # to stand where the newest stands
+                    newest[change.key] = change
+        except (KafkaError, OSError) as error:
+            raise translated(error) from error
+        return list(newest.values())
+
+    async def follow(self) -> AsyncIterator[list[Change]]:
+        """Yield changes as they come, after `read_whole`.
+
+        Raises:
+            TransientError: the broker does not answer.
+        """
+        try:
+            while True:
+                found = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=CHUNK)
+                if found:
+                    yield _changes(found)
+        except (KafkaError, OSError) as error:
+            raise translated(error) from error
+
+
+def _changes(found: dict[TopicPartition, Sequence[Any]]) -> list[Change]:
+    return [
+        Change(
+            (record.key or b"").decode("utf-8", "replace"),
+            record.value,
+            tuple(record.headers),
+            record.timestamp,
+        )
+        for records in found.values()
+        for record in records
+    ]
+
+
+async def read_control(settings: KafkaSettings, topic: str) -> list[Change]:
+    """Read a control topic once, for a command; empty where it does not exist.
+
+    Raises:
+        TransientError: the broker does not answer.
+    """
+    control = ControlTopic(settings, topic)
+    await control.open()
+    try:
+        return await control.read_whole() if await control.exists() else []
+    finally:
+        await control.close()
+
+
+class Control(mode.Service):  # type: ignore[misc]
+    """Keeps a worker's labels or references what the topic says.
+
+    Args:
+        settings: how to reach the brokers.
+        topic: the control topic.
+        worker: takes the changes.
+        report: told of everything that was applied or refused.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        worker: Controllable,
+        report: Callable[[Applied, float], None],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.topic = topic
+        self._settings = settings
+        self._worker = worker
+        self._report = report
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="control")
+        self._whole = False
+        self._changed = asyncio.Event()
+        self.on_hold: Callable[[], None] = lambda: None
+        """Called when there is nothing left to work with."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the topic was read whole and the worker has something to work with."""
+        return self._whole and self._worker.ready
+
+    async def changed(self, timeout_s: float) -> None:
+        """Wait for the next change, or for the time given."""
+        self._changed.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+
+    async def on_stop(self) -> None:
+        """Let the thread end; what it works on is not needed any more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    @mode.Service.task  # type: ignore[untyped-decorator]
+    async def _run(self) -> None:
+        said = False
+        while not self.should_stop:
+            control = ControlTopic(self._settings, self.topic)
+            try:
+                await control.open()
+                await self._read_and_follow(control)
+            except TransientError as error:
+                if not said:
+                    logger.warning("control topic %s: %s", self.topic, error)
+                said = True
+                await self.sleep(LOOK_AGAIN_S)
+            finally:
+                await control.close()
+
+    async def _read_and_follow(self, control: ControlTopic) -> None:
+        while not await control.exists():
+            self._read_whole()  # there is nothing to read; what the settings name is in force
+            await self.sleep(LOOK_AGAIN_S)
+            if self.should_stop:
+                return
+        await self._apply(await control.read_whole())
+        self._read_whole()
+        async for changes in control.follow():
+            await self._apply(changes)
+            if self.should_stop:
+                return
+
+    def _read_whole(self) -> None:
+        if not self._whole and not self._worker.ready:
+            logger.warning("nothing is in force yet: waiting for %s", self.topic)
+        self._whole = True
+        self._changed.set()
+
+    async def _apply(self, changes: list[Change]) -> None:
+        """Apply changes off the event loop, and say what came of them."""
+        if not changes:
+            return
+        loop = asyncio.get_running_loop()
+        was_ready = self._worker.ready
+        for applied in await loop.run_in_executor(self._thread, self._worker.apply_changes, changes):
+            if applied.refused is not None:
+                logger.warning("%s %s stays out: %s", applied.name, applied.version, applied.refused)
+            self._report(applied, max(0.0, time.time() - applied.published_ms / 1_000))
+        self._changed.set()
+        if was_ready and not self._worker.ready:
+            logger.warning("nothing is in force any more: waiting for %s", self.topic)
+            self.on_hold()
