@@ -105,9 +105,12 @@ def _run(lane: str, settings: "Settings") -> int:
     workers: dict[str, Worker[Any, Any, Any]] = {}
     try:
         if lane in ("text", "all"):
+            from stream.topics import TopicNames
             from workers.text.worker import create_text_worker
 
-            workers["text"] = create_text_worker(settings.text)
+            workers["text"] = create_text_worker(
+                settings.text, live=True, taken=TopicNames(settings.topics.prefix).all()
+            )
         if lane in ("image", "all"):
             from workers.image.worker import create_image_worker
 
@@ -127,11 +130,12 @@ def _announce(settings: "Settings", workers: "Mapping[str, Worker[Any, Any, Any]
     log = logging.getLogger("feedsight")
     for name, worker in workers.items():
         log.info("%s worker: %s, version %s", name, worker.model, worker.version)
-        rule = getattr(getattr(worker, "label_set", None), "abstain", None)
-        if rule is not None and rule.coverage is not None:
-            log.warning(
-                "abstain.coverage can't be kept on a stream, so every post gets a label; use threshold"
-            )
+        for campaign in getattr(worker, "campaigns", ()):
+            rule = campaign.label_set.abstain
+            if rule is not None and rule.coverage is not None:
+                log.warning(
+                    "abstain.coverage can't be kept on a stream, so every post gets a label; use threshold"
+                )
     log.info("Kafka at %s, topics %s*", settings.kafka.bootstrap, settings.topics.prefix)
     if settings.metrics.port:
         log.info("/metrics and /health at http://%s:%d", settings.metrics.host, settings.metrics.port)

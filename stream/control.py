@@ -7,7 +7,7 @@ disk, and a worker that starts late has what the others have.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final
@@ -60,9 +60,13 @@ class ControlTopic:
         """Let go."""
         await clients.stop_quietly(self._consumer)
 
+    async def topics(self) -> set[str]:
+        """The topics that the broker has."""
+        return set(await self._consumer.topics())
+
     async def exists(self) -> bool:
         """Whether the broker has the topic; a look does not create it."""
-        return self.topic in await self._consumer.topics()
+        return self.topic in await self.topics()
 
     async def read_whole(self) -> list[Change]:
         """Read from the beginning to what is the end now; the newest record of each key, oldest first.
@@ -153,6 +157,9 @@ class Control(mode.Service):  # type: ignore[misc]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="control")
         self._whole = False
         self._changed = asyncio.Event()
+        self.routes: Mapping[str, str] = {}
+        """Further topics by label set, of those that the broker has."""
+        self._unroutable: set[str] = set()
         self.on_hold: Callable[[], None] = lambda: None
         """Called when there is nothing left to work with."""
 
@@ -190,16 +197,29 @@ class Control(mode.Service):  # type: ignore[misc]
 
     async def _read_and_follow(self, control: ControlTopic) -> None:
         while not await control.exists():
+            await self._look_at_routes(control)
             self._read_whole()  # there is nothing to read; what the settings name is in force
             await self.sleep(LOOK_AGAIN_S)
             if self.should_stop:
                 return
-        await self._apply(await control.read_whole())
+        await self._apply(control, await control.read_whole())
         self._read_whole()
         async for changes in control.follow():
-            await self._apply(changes)
+            await self._apply(control, changes)
             if self.should_stop:
                 return
+
+    async def _look_at_routes(self, control: ControlTopic) -> None:
+        """Route to topics that exist: a lane would wait for ever for one that does not."""
+        wanted: Mapping[str, str] = getattr(self._worker, "routes", {})
+        known = await control.topics() if wanted else set()
+        for name, route in wanted.items():
+            if route not in known and name not in self._unroutable:
+                logger.warning(
+                    "%s: route %s does not exist; results go to the labels topic only", name, route
+                )
+        self._unroutable = {name for name, route in wanted.items() if route not in known}
+        self.routes = {name: route for name, route in wanted.items() if route in known}
 
     def _read_whole(self) -> None:
         if not self._whole and not self._worker.ready:
@@ -207,7 +227,7 @@ class Control(mode.Service):  # type: ignore[misc]
         self._whole = True
         self._changed.set()
 
-    async def _apply(self, changes: list[Change]) -> None:
+    async def _apply(self, control: ControlTopic, changes: list[Change]) -> None:
         """Apply changes off the event loop, and say what came of them."""
         if not changes:
             return
@@ -217,6 +237,7 @@ class Control(mode.Service):  # type: ignore[misc]
             if applied.refused is not None:
                 logger.warning("%s %s stays out: %s", applied.name, applied.version, applied.refused)
             self._report(applied, max(0.0, time.time() - applied.published_ms / 1_000))
+        await self._look_at_routes(control)
         self._changed.set()
         if was_ready and not self._worker.ready:
             logger.warning("nothing is in force any more: waiting for %s", self.topic)

@@ -189,7 +189,7 @@ class Lane(mode.Service):  # type: ignore[misc]
     @property
     def routes(self) -> Mapping[str, str]:
         """Further topics by label set, for those that have one and that the broker has."""
-        return getattr(self.worker, "routes", {})
+        return self._control.routes if self._control is not None else getattr(self.worker, "routes", {})
 
     async def _one_session(self) -> None:
         self._consumer = clients.lane_consumer(self._settings.kafka, self._group)

@@ -4,6 +4,7 @@ Under the key `name` stands the label set in force; under `name@version` one tha
 not in force. A null value takes away what the key names.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from schemas import LabelSet
@@ -41,3 +42,20 @@ def read_change(change: Change) -> LabelSet:
     if label_set.name != name:
         raise LabelSetError(f"{where}: the key is not its name, {label_set.name!r}")
     return label_set
+
+
+def check_route(label_set: LabelSet, taken: Collection[str]) -> None:
+    """Refuse a route to a topic that carries something else.
+
+    Args:
+        label_set: whose route is meant.
+        taken: names of the topics that have their use.
+
+    Raises:
+        LabelSetError: the route is one of them.
+    """
+    if label_set.route in taken:
+        raise LabelSetError(
+            f"label set {label_set.name!r}: route: {label_set.route} is one of Feedsight's own topics; "
+            "name another"
+        )

@@ -4,7 +4,7 @@ It has any number of campaigns. A post is embedded once, and labelled by each ca
 in force is swapped between two batches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
 from typing import Final
 
@@ -15,7 +15,7 @@ from schemas import LabelSet, Post, TextResult
 from workers.base import Applied, Change
 from workers.errors import FatalError, PipelineError
 from workers.text.campaign import Campaign, fit_campaign
-from workers.text.control import ARCHIVE_MARK, read_change
+from workers.text.control import ARCHIVE_MARK, check_route, read_change
 from workers.text.duplicates import CAPACITY, fingerprint
 from workers.text.encoders import Encoders, PreparedPost, TextBatch
 from workers.text.label_set import LabelSetError, load_label_set
@@ -41,6 +41,7 @@ class TextWorker:
         unlabelled: texts of the stream to adapt to.
         threshold_sample: texts of the stream that a threshold is chosen on without adapting to them, where
             `unlabelled` is empty.
+        taken: topics that no label set may be routed to.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class TextWorker:
         examples: Sequence[tuple[str, str | None]] = (),
         unlabelled: Sequence[str] = (),
         threshold_sample: Sequence[str] = (),
+        taken: Collection[str] = (),
     ) -> None:
+        self._taken = frozenset(taken)
         self._settings = settings
         self._start = label_set
         self._beside = (examples, unlabelled, threshold_sample)
@@ -101,6 +104,7 @@ class TextWorker:
         """
         self._encoders.load()
         if self._start is not None:
+            check_route(self._start, self._taken)
             self._put(fit_campaign(self._settings, self._encoders, self._start, *self._beside))
             self.run(self.prepare([Post(id="warm", text="warm up")]))
             self._campaigns[0].forget()
@@ -174,6 +178,7 @@ class TextWorker:
         try:
             label_set = read_change(change)
             version = str(label_set.version)
+            check_route(label_set, self._taken)
             former = next((c for c in self.campaigns if c.name == label_set.name), None)
             if former is None or former.label_set != label_set:
                 if former is not None and former.version == version:
@@ -227,6 +232,7 @@ def create_text_worker(
     threshold_sample: Sequence[str] = (),
     *,
     live: bool = False,
+    taken: Collection[str] = (),
 ) -> TextWorker:
     """The text worker that settings ask for; not loaded yet.
 
@@ -237,17 +243,18 @@ def create_text_worker(
         threshold_sample: a TextWorker's.
         live: for a stream: a label set's filters count, and without a file the worker waits for label sets to
             be applied. Otherwise each post gets a result.
+        taken: a TextWorker's.
 
     Raises:
         FatalError: reason configuration: no label set is named, or it can't be used.
     """
     if settings.labels is None:
         if live:
-            return TextWorker(settings, None)
+            return TextWorker(settings, None, taken=taken)
         raise FatalError("no label set: name a file with --labels or text.labels", reason="configuration")
     label_set = load_label_set(settings.labels)
     if label_set.model is not None and "model" not in settings.model_fields_set:
         settings = settings.model_copy(update={"model": label_set.model})
     if not live:
         label_set = label_set.model_copy(update={"filters": None})
-    return TextWorker(settings, label_set, examples, unlabelled, threshold_sample)
+    return TextWorker(settings, label_set, examples, unlabelled, threshold_sample, taken)

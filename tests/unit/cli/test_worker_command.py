@@ -1,6 +1,7 @@
 """What `feedsight worker` says before it goes on to Kafka."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -18,7 +19,8 @@ class _Loaded:
     version = "3"
 
     def __init__(self, abstain: Abstain | None = None) -> None:
-        self.label_set = LabelSet(name="n", labels=(Label(name="a"),), abstain=abstain)
+        label_set = LabelSet(name="n", labels=(Label(name="a"),), abstain=abstain)
+        self.campaigns = (SimpleNamespace(label_set=label_set),)
 
 
 @pytest.mark.parametrize(
