@@ -5,9 +5,12 @@ from config.kafka import Delivery, KafkaSettings, LaneSettings, MetricsSettings,
 from config.settings import Settings, load_settings
 from config.sources import SettingsError
 from config.text import TextSettings
+from config.watch import BurstSettings, DriftSettings
 
 __all__ = [
+    "BurstSettings",
     "Delivery",
+    "DriftSettings",
     "ImageSettings",
     "KafkaSettings",
     "LaneSettings",

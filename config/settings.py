@@ -17,6 +17,7 @@ from config.image import ImageSettings
 from config.kafka import KafkaSettings, LaneSettings, MetricsSettings, TopicSettings
 from config.sources import EnvironmentSource, FileSource, SettingsError, read_yaml
 from config.text import TextSettings
+from config.watch import BurstSettings, DriftSettings
 
 PREFIX: Final = "FEEDSIGHT_"
 OTHER_VARIABLES: Final = frozenset({"FEEDSIGHT_KAFKA_HOME", "FEEDSIGHT_CONFIG", "FEEDSIGHT_CACHE"})
@@ -35,6 +36,8 @@ class Settings(BaseSettings):
     lane: LaneSettings = Field(default_factory=LaneSettings)
     text: TextSettings = Field(default_factory=TextSettings)
     image: ImageSettings = Field(default_factory=ImageSettings)
+    drift: DriftSettings = Field(default_factory=DriftSettings)
+    bursts: BurstSettings = Field(default_factory=BurstSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
 
     _file_values: ClassVar[dict[str, Any]] = {}

@@ -36,3 +36,19 @@ class DriftSettings(Section):
     confidence: float = Field(0.05, gt=0, le=1)
     abstained: float = Field(0.1, gt=0, le=1)
     novelty: float = Field(0.03, gt=0, le=2)
+
+
+class BurstSettings(Section):
+    """When one story is told so often that it is said to be one.
+
+    Attributes:
+        window_min: minutes of the posts' time that are looked at together.
+        min_posts: of one story within the window, at least.
+        min_share: and of all posts within the window, at least this share.
+        growth: and at least so many times what the story had in the window before, measured by the stream.
+    """
+
+    window_min: float = Field(10.0, gt=0)
+    min_posts: int = Field(15, ge=2)
+    min_share: float = Field(0.002, ge=0, le=1)
+    growth: float = Field(2.0, ge=1)

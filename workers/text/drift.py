@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from config.watch import DriftSettings
+from config import DriftSettings
 from schemas.base import Json
 from workers.text.drift_alarm import Alarm, Change
 from workers.text.drift_windows import LEVELS, SIGNALS, Block, Reference, merge

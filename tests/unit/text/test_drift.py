@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from config.watch import DriftSettings
+from config import DriftSettings
 from workers.text.drift import Drift, DriftMonitor
 from workers.text.drift_windows import Block, Reference, jensen_shannon
 
