@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from config import Settings
+    from workers.errors import PipelineError
 
 KafkaOption = Annotated[
     str | None,
@@ -36,6 +37,11 @@ def fail(message: str, status: int = 1) -> typer.Exit:
     """Say what went wrong in one line on stderr; to be raised."""
     typer.echo(f"feedsight: {message}", err=True)
     return typer.Exit(status)
+
+
+def status_of(error: "PipelineError") -> int:
+    """The exit status that an error calls for: 2 where the settings are wrong, 1 where it may work later."""
+    return 2 if error.reason == "configuration" else 1
 
 
 def hush_client_logs() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from cli.options import ConfigOption, KafkaOption, fail, hush_client_logs, read_settings
+from cli.options import ConfigOption, KafkaOption, fail, hush_client_logs, read_settings, status_of
 
 if TYPE_CHECKING:
     from config import Settings
@@ -79,7 +79,7 @@ def _publish(settings: "Settings", topic: str, records: "Iterator[Outgoing]") ->
     try:
         count = asyncio.run(publish())
     except PipelineError as error:
-        raise fail(error.detail) from error
+        raise fail(error.detail, status_of(error)) from error
     typer.echo(f"sent {count} to {topic}", err=True)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import orjson
 import typer
 
-from cli.options import ConfigOption, KafkaOption, fail, hush_client_logs, read_settings
+from cli.options import ConfigOption, KafkaOption, fail, hush_client_logs, read_settings, status_of
 
 if TYPE_CHECKING:
     from config import Settings
@@ -84,7 +84,7 @@ def show_channel(
     try:
         asyncio.run(show())
     except PipelineError as error:
-        raise fail(error.detail) from error
+        raise fail(error.detail, status_of(error)) from error
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     except BrokenPipeError:  # `| head`

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import ConfigOption, KafkaOption, fail, hush_client_logs, read_settings
+from cli.options import ConfigOption, KafkaOption, fail, hush_client_logs, read_settings, status_of
 
 if TYPE_CHECKING:
     from config import Settings
@@ -66,7 +66,7 @@ def _create(settings: "Settings") -> None:
     try:
         created = asyncio.run(create_topics(settings.kafka, settings.topics))
     except PipelineError as error:
-        raise fail(error.detail) from error
+        raise fail(error.detail, status_of(error)) from error
     for name in created:
         typer.echo(f"created {name}")
     if not created:
@@ -80,7 +80,7 @@ def _check(settings: "Settings") -> None:
     try:
         states = asyncio.run(check_topics(settings.kafka, settings.topics))
     except PipelineError as error:
-        raise fail(error.detail) from error
+        raise fail(error.detail, status_of(error)) from error
     width = max(len(state.spec.name) for state in states)
     for state in states:
         count = "1 partition" if state.partitions == 1 else f"{state.partitions} partitions"

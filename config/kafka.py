@@ -1,12 +1,16 @@
 """Settings of the connection to Kafka, the topics and the lanes."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from config.section import Section
+
+ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+"""HOST:PORT, an IPv6 address in brackets."""
 
 
 class Delivery(StrEnum):
@@ -31,6 +35,7 @@ class KafkaSettings(Section):
         ssl_cafile: the authority that signed the brokers' certificates; left out, the system's.
         ssl_certfile: the client's own certificate, where the brokers ask for one.
         ssl_keyfile: the key to ssl_certfile.
+        ssl_key_password: where ssl_keyfile is encrypted; better set in the environment than in a file.
         check_crcs: verify each batch that is read. The embedded broker writes commit markers whose checksum
             is wrong, so readers of it need false.
         fetch_max_wait_ms: how long a broker may hold an answer back while there is nothing to read. A real
@@ -50,12 +55,23 @@ class KafkaSettings(Section):
     ssl_cafile: Path | None = None
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
+    ssl_key_password: SecretStr | None = None
     allow_plaintext_sasl: bool = False
     session_timeout_ms: int = Field(30_000, ge=1_000)
     heartbeat_interval_ms: int = Field(3_000, ge=100)
     request_timeout_ms: int = Field(40_000, ge=1_000)
     check_crcs: bool = True
     fetch_max_wait_ms: int = Field(200, ge=1)
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        """Refuse what no client could read: it would raise in the middle of its start."""
+        for address in value.split(","):
+            found = ADDRESS.fullmatch(address.strip())
+            if not found or not 0 < int(found[1]) < 65_536:
+                raise ValueError(f"{address.strip()!r} is not HOST:PORT")
+        return value
 
     @model_validator(mode="after")
     def _sasl_needs_tls(self) -> Self:

@@ -22,6 +22,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from config import Settings
 from stream.codec import image_decoder, post_decoder
+from stream.connection import refusal
 from stream.control import Control
 from stream.lane import Lane, LaneSpec
 from stream.metrics import Exposition, LaneMetrics
@@ -156,6 +157,9 @@ def run(settings: Settings, workers: dict[str, Worker[Any, Any, Any]]) -> int:
     tune_collector()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
+    if (refused := loop.run_until_complete(refusal(settings.kafka))) is not None:
+        sys.stderr.write(f"feedsight: {refused.detail}\n")
+        return EXIT_USAGE
     app = create_app(settings, workers)
     process = faust.Worker(
         app, loop=loop, loglevel="WARNING", redirect_stdouts=False, quiet=True, override_logging=False

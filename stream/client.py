@@ -8,7 +8,8 @@ from aiokafka.errors import KafkaError
 
 from config import KafkaSettings
 from stream import clients
-from stream.outlet import translated
+from stream.connection import why_refused
+from stream.outlet import NOT_ALLOWED, translated
 from stream.records import Headers
 from workers.errors import TransientError
 
@@ -40,6 +41,7 @@ class Publisher:
 
     Raises:
         TransientError: the broker does not answer, on entering or publishing.
+        FatalError: it refuses who we are, or what we ask for.
     """
 
     def __init__(self, settings: KafkaSettings, *, linger_ms: int = 5) -> None:
@@ -52,7 +54,7 @@ class Publisher:
             await self._producer.start()
         except (KafkaError, OSError) as error:
             await clients.stop_quietly(self._producer)
-            raise TransientError(f"no Kafka answers at {self._settings.bootstrap}: {error}") from error
+            raise await why_refused(self._settings, error) from error
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -96,10 +98,13 @@ async def read(
 
     Raises:
         TransientError: the broker does not answer.
+        FatalError: it refuses who we are, or what we ask for.
     """
     consumer = clients.reader(settings, *topics, from_start=from_start)
+    started = False
     try:
         await consumer.start()
+        started = True
         ends = await consumer.end_offsets(list(consumer.assignment())) if until_end else {}
         while not until_end or any([await consumer.position(tp) < end for tp, end in ends.items()]):
             found = await consumer.getmany(timeout_ms=200, max_records=1_000)
@@ -115,6 +120,10 @@ async def read(
                         record.headers,
                     )
     except (KafkaError, OSError) as error:
+        if not started:
+            raise await why_refused(settings, error) from error
+        if isinstance(error, NOT_ALLOWED):
+            raise translated(error) from error
         raise TransientError(f"Kafka at {settings.bootstrap}: {error}") from error
     finally:
         await clients.stop_quietly(consumer)

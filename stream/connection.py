@@ -1,10 +1,23 @@
-"""Connection settings in the words of aiokafka, shared by every client."""
+"""Connection settings in the words of aiokafka, shared by every client, and why a connection is refused."""
 
+import asyncio
 import ssl
-from typing import Any
+from typing import Any, Final
+
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    IllegalSaslStateError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+from aiokafka.protocol.admin import ApiVersionRequest
 
 from config import KafkaSettings
-from workers.errors import FatalError
+from workers.errors import FatalError, PipelineError, TransientError
+
+PROBE_TIMEOUT_S: Final = 10.0
+"""To find out why a client was not let in; a broker that needs longer is as good as down."""
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -30,11 +43,91 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     return options
 
 
+async def refusal(settings: KafkaSettings) -> FatalError | None:
+    """Whether the brokers let this client in, so that a worker with a wrong password ends at once.
+
+    Returns:
+        Why not; None where they do, where there is nothing to be refused, or where no broker answers: a
+        worker waits for that.
+    """
+    if settings.security_protocol == "PLAINTEXT":
+        return None
+    found = await why_refused(settings, None)
+    return found if isinstance(found, FatalError) else None
+
+
+async def why_refused(settings: KafkaSettings, error: Exception | None) -> PipelineError:
+    """Find out why a client could not start: aiokafka says only that it could not.
+
+    Args:
+        settings: as the client had them.
+        error: what the client raised, if it was one.
+
+    Returns:
+        FatalError where the settings are wrong: a password, a certificate, a protocol; TransientError where
+        the broker does not answer. One line, without any secret.
+    """
+    options = client_options(settings)
+    found: PipelineError | None = None
+    for address in options.pop("bootstrap_servers").split(","):
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                await _probe(address.strip(), options)
+            why = f": {type(error).__name__}: {error}" if error is not None else " answers"
+            return TransientError(f"Kafka at {settings.bootstrap}{why}")
+        except (KafkaError, OSError, TimeoutError, AssertionError) as problem:
+            judged = _judged(settings, address.strip(), problem)
+            if isinstance(judged, FatalError) or found is None:
+                found = judged
+    return found or TransientError(f"no Kafka answers at {settings.bootstrap}")
+
+
+async def _probe(address: str, options: dict[str, Any]) -> None:
+    """Connect and ask one thing: where a client's certificate is refused, TLS 1.3 says so only then."""
+    host, _, port = address.rpartition(":")
+    connection = await create_conn(host.strip("[]"), int(port), **options)
+    try:
+        await connection.send(ApiVersionRequest())
+    finally:
+        connection.close()
+
+
+def _judged(settings: KafkaSettings, address: str, problem: Exception) -> PipelineError:
+    cause = problem.__cause__
+    if isinstance(problem, SaslAuthenticationFailed):
+        return FatalError(
+            f"Kafka at {address} refuses the user {settings.sasl_username!r} ({settings.sasl_mechanism}): "
+            "wrong kafka.sasl_username or kafka.sasl_password"
+        )
+    if isinstance(problem, (UnsupportedSaslMechanismError, IllegalSaslStateError)):
+        return FatalError(f"Kafka at {address} takes no {settings.sasl_mechanism}: see kafka.sasl_mechanism")
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        why = problem.verify_message.rstrip(".")
+        return FatalError(f"the certificate of Kafka at {address} is not trusted: {why} (kafka.ssl_cafile)")
+    if isinstance(cause, ssl.SSLError):
+        what = "the client certificate" if settings.ssl_certfile else "a client without a certificate"
+        return FatalError(f"Kafka at {address} refuses {what}: {cause.reason} (kafka.ssl_certfile)")
+    if isinstance(problem, (KafkaError, ConnectionResetError, ssl.SSLError)):
+        return TransientError(
+            f"Kafka at {address} hangs up; does it expect another kafka.security_protocol "
+            f"than {settings.security_protocol}?"
+        )
+    detail = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
+    return TransientError(f"no Kafka answers at {address}: {detail}")
+
+
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
+    secret = settings.ssl_key_password
+
+    def password() -> str:
+        if secret is None:  # OpenSSL would ask for it on the terminal, and wait
+            raise ValueError("the key is encrypted: set kafka.ssl_key_password")
+        return secret.get_secret_value()
+
     try:
         context = ssl.create_default_context(cafile=settings.ssl_cafile)
         if settings.ssl_certfile is not None:
-            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
-    except (OSError, ssl.SSLError) as error:
+            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, password)
+    except (OSError, ValueError) as error:
         raise FatalError(f"TLS files can't be used: {error}") from error
     return context
