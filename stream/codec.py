@@ -16,6 +16,7 @@ from stream.records import InputRecord, OutputRecord
 from workers.cloud_events import event_data, is_structured
 from workers.image.parse import parse_image
 from workers.text.parse import UnknownFields, parse_post
+from workers.text.results import result_json
 
 TRACING: Final = ("traceparent", "tracestate")
 
@@ -72,11 +73,13 @@ def encode_result(
         topic: where results go.
         common: headers that a batch shares, from `result_headers`.
     """
-    name = result.label_set if isinstance(result, TextResult) else result.gallery
+    if isinstance(result, TextResult):
+        name, body = result.label_set, result_json(result)
+    else:
+        name, body = result.gallery, result.to_json()
     head, tail, source = _identity(record.topic, record.partition, result.model, name, result.version)
     offset = b"%d" % record.offset
     result_id = head + offset + tail
-    body = result.to_json()
     # The worker's own JSON is spliced, not built again: this is the hot path. A test reads it back.
     value = b"".join((body[:-1], b',"result_id":"', result_id, b'"', source, offset, b"}}"))
     headers = [*common, ("ce_id", result_id)]

@@ -98,6 +98,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._ahead = 0
         """Batches taken from the batcher and not yet through the model; with none it has nothing to do."""
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.connected = False
+        """Whether a broker has answered."""
         self._paused = False
         self._quarantine = Quarantine()
         self._outcomes = Outcomes(inference, self._fail)
@@ -160,6 +162,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _start_consumer(self) -> None:
         try:
             await self._consumer.start()
+            self.connected = True
             self._assignment.on_failure = self._fail
             self._consumer.subscribe([self._topic], listener=self)
             if self._topic not in await self._consumer.topics():
@@ -223,32 +226,30 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         delivery = self._assignment.deliveries.get(partition)
         if delivery is None:
             return  # not opened yet: it seeks to the committed offset when it is
-        items: list[tuple[Item, int]] = []
+        items: list[Item] = []
+        costs: list[int] = []
         total_bytes = 0
+        decode, cost_of, next_offset = self._decode, self._worker.cost, delivery.next_offset
         for record in records:
-            if record.offset < delivery.next_offset:
+            if record.offset < next_offset:
                 continue  # read before the seek
-            message, cost = self._decoded(record)
+            cost = 0
+            try:
+                message = decode(record)
+                cost = cost_of(message)
+            except PipelineError as error:
+                message = error
+            except Exception as error:
+                message = _undecodable(record, error)
             size = len(record.value) if record.value else 0
             total_bytes += size
-            items.append((Item(record, message, size, delivery), cost))
+            items.append(Item(record, message, size, delivery))
+            costs.append(cost)
         if items:
             self._metrics.read(len(items))
             delivery.took(len(items), total_bytes, records[-1].offset + 1)
-            self._batcher.extend(items)
+            self._batcher.extend(items, costs)
             self._arrived.set()
-
-    def _decoded(self, record: InputRecord) -> tuple[Any, int]:
-        try:
-            message = self._decode(record)
-            return message, self._worker.cost(message)
-        except PipelineError as error:
-            return error, 0
-        except Exception as error:
-            logger.exception("decoding %s-%d at %d failed", record.topic, record.partition, record.offset)
-            failure = MessageError(f"decoding failed: {type(error).__name__}", reason="unexpected")
-            failure.__cause__ = error
-            return failure, 0
 
     # Inferring
 
@@ -291,3 +292,10 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             self._arrived.set()  # what has gathered may go now
             self._outcomes.give(batch, outcomes)
             await self._outcomes.room()
+
+
+def _undecodable(record: InputRecord, error: Exception) -> MessageError:
+    logger.error("decoding %s-%d at %d failed", record.topic, record.partition, record.offset, exc_info=error)
+    failure = MessageError(f"decoding failed: {type(error).__name__}", reason="unexpected")
+    failure.__cause__ = error
+    return failure

@@ -8,8 +8,10 @@ target can't be held, batches grow to their limits for throughput.
 """
 
 import time
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, islice
 from typing import Final, Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
@@ -70,30 +72,40 @@ class Batcher(Generic[ItemT]):
         self._pace = Pace()
         self.taken_cost = 0
         """The cost of the batch that was taken last."""
-        self._items: deque[tuple[ItemT, int]] = deque()
-        self._cost = 0
+        self._items: list[ItemT] = []
+        self._ends: list[int] = []
+        """The cost of all items up to and with each, so that a batch is a slice and not a loop."""
+        self._head = 0
+        """The first item that is still here; those before it are dropped many at a time."""
+        self._base = 0
+        """The cost of all items before it."""
         self._arrivals: deque[tuple[float, int]] = deque()
         """(when, how many) of each `extend` that still has items here."""
         self._flushing = False
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._items) - self._head
+
+    @property
+    def cost(self) -> int:
+        """Of all that waits."""
+        return (self._ends[-1] if self._ends else 0) - self._base
 
     @property
     def limit(self) -> int:
         """The cost at which a batch closes now, at most `max_cost`."""
         if self._target_s is None:
             return self._max_cost
-        horizon_s = max(self._target_s, self._pace.seconds(self._cost))
+        horizon_s = max(self._target_s, self._pace.seconds(self.cost))
         return max(1, round(min(self._max_cost, self._pace.cost(SHARE * horizon_s))))
 
-    def extend(self, items: Iterable[tuple[ItemT, int]]) -> None:
-        """Add items that came together, each with its cost."""
-        arrived = list(items)
-        if arrived:
-            self._items.extend(arrived)
-            self._cost += sum(cost for _, cost in arrived)
-            self._arrivals.append((self._clock(), len(arrived)))
+    def extend(self, items: Sequence[ItemT], costs: Iterable[int]) -> None:
+        """Add items that came together, and the cost of each."""
+        if items:
+            self._items.extend(items)
+            before = self._ends[-1] if self._ends else self._base
+            self._ends.extend(islice(accumulate(costs, initial=before), 1, None))
+            self._arrivals.append((self._clock(), len(items)))
 
     def worked(self, cost: int, seconds: float) -> None:
         """Learn how long a batch took that was taken from here."""
@@ -109,10 +121,11 @@ class Batcher(Generic[ItemT]):
         Args:
             idle: whether the model has nothing to do; with a target latency it then takes what there is.
         """
-        if not self._items:
+        count = len(self)
+        if not count:
             self._flushing = False
             return None
-        if self._flushing or len(self._items) >= self._max_items or self._cost >= self.limit:
+        if self._flushing or count >= self._max_items or self.cost >= self.limit:
             return 0.0
         if idle and self._target_s is not None:
             return 0.0
@@ -120,18 +133,17 @@ class Batcher(Generic[ItemT]):
 
     def take(self) -> list[ItemT]:
         """Take the next batch: at least one item, and no more than the limits allow."""
-        batch: list[ItemT] = []
-        cost = 0
-        limit = self.limit
-        while self._items and len(batch) < self._max_items:
-            item, item_cost = self._items[0]
-            if batch and cost + item_cost > limit:
-                break
-            self._items.popleft()
-            batch.append(item)
-            cost += item_cost
-        self._cost -= cost
-        self.taken_cost = cost
+        first = self._head
+        if first == len(self._items):
+            return []
+        last = min(len(self._items), first + self._max_items)
+        end = max(first + 1, bisect_right(self._ends, self._base + self.limit, first, last))
+        batch = self._items[first:end]
+        self.taken_cost = self._ends[end - 1] - self._base
+        self._head, self._base = end, self._ends[end - 1]
+        if 2 * end >= len(self._items):  # each item is moved once at most, on average
+            del self._items[:end], self._ends[:end]
+            self._head = 0
         self._forget_arrivals(len(batch))
         return batch
 

@@ -1,5 +1,8 @@
 """The batcher: when a batch closes, and what is in it."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +25,12 @@ def batcher(
     return Batcher(max_items=max_items, max_cost=max_cost, deadline_s=deadline_s, clock=clock)
 
 
+def put(batcher: Batcher[Any], pairs: Iterable[tuple[Any, int]]) -> None:
+    """Add items, each with its cost."""
+    came = list(pairs)
+    batcher.extend([item for item, _ in came], [cost for _, cost in came])
+
+
 def light(names: str) -> list[tuple[str, int]]:
     return [(name, 1) for name in names]
 
@@ -29,15 +38,15 @@ def light(names: str) -> list[tuple[str, int]]:
 def test_nothing_is_due_while_nothing_is_here():
     empty = batcher(Clock())
     assert empty.due_in() is None
-    empty.extend([])
+    put(empty, [])
     assert empty.due_in() is None
 
 
 def test_a_batch_closes_at_its_number_of_items_and_the_rest_waits():
     filled = batcher(Clock())
-    filled.extend(light("abc"))
+    put(filled, light("abc"))
     assert filled.due_in() == 2.0
-    filled.extend(light("def"))
+    put(filled, light("def"))
     assert filled.due_in() == 0
     assert filled.take() == list("abcd")
     assert len(filled) == 2
@@ -46,9 +55,9 @@ def test_a_batch_closes_at_its_number_of_items_and_the_rest_waits():
 
 def test_a_batch_closes_at_its_cost_before_the_item_that_would_exceed_it():
     costly = batcher(Clock())
-    costly.extend([("a", 60)])
+    put(costly, [("a", 60)])
     assert costly.due_in() == 2.0
-    costly.extend([("b", 50)])
+    put(costly, [("b", 50)])
     assert costly.due_in() == 0
     assert costly.take() == ["a"]
     assert costly.due_in() == 2.0
@@ -56,22 +65,22 @@ def test_a_batch_closes_at_its_cost_before_the_item_that_would_exceed_it():
 
 def test_a_batch_may_cost_just_the_limit():
     costly = batcher(Clock())
-    costly.extend([("a", 60), ("b", 40), ("c", 1)])
+    put(costly, [("a", 60), ("b", 40), ("c", 1)])
     assert costly.take() == ["a", "b"]
 
 
 def test_an_item_that_costs_more_than_a_batch_may_stands_alone():
     costly = batcher(Clock())
-    costly.extend([("a", 1), ("huge", 5_000), ("b", 1)])
+    put(costly, [("a", 1), ("huge", 5_000), ("b", 1)])
     assert [costly.take(), costly.take(), costly.take()] == [["a"], ["huge"], ["b"]]
 
 
 def test_the_deadline_counts_from_the_first_item_and_not_from_the_last():
     clock = Clock()
     waiting = batcher(clock)
-    waiting.extend(light("a"))
+    put(waiting, light("a"))
     clock.now += 1.5
-    waiting.extend(light("b"))
+    put(waiting, light("b"))
     assert waiting.due_in() == 0.5
     clock.now += 0.5
     assert waiting.due_in() == 0
@@ -82,9 +91,9 @@ def test_the_deadline_counts_from_the_first_item_and_not_from_the_last():
 def test_what_is_left_of_an_arrival_keeps_its_deadline():
     clock = Clock()
     waiting = batcher(clock)
-    waiting.extend(light("abcde"))
+    put(waiting, light("abcde"))
     clock.now += 1.0
-    waiting.extend(light("f"))
+    put(waiting, light("f"))
     assert waiting.take() == list("abcd")
     assert waiting.due_in() == 1.0  # of e, which came first
 
@@ -92,9 +101,9 @@ def test_what_is_left_of_an_arrival_keeps_its_deadline():
 def test_the_next_deadline_counts_from_the_first_item_that_is_left():
     clock = Clock()
     waiting = batcher(clock)
-    waiting.extend(light("abcd"))
+    put(waiting, light("abcd"))
     clock.now += 1.0
-    waiting.extend(light("e"))
+    put(waiting, light("e"))
     assert waiting.take() == list("abcd")
     assert waiting.due_in() == 2.0
 
@@ -102,7 +111,7 @@ def test_the_next_deadline_counts_from_the_first_item_that_is_left():
 def test_a_deadline_long_past_is_due_now():
     clock = Clock()
     late = batcher(clock)
-    late.extend(light("a"))
+    put(late, light("a"))
     clock.now += 60
     assert late.due_in() == 0
 
@@ -110,14 +119,14 @@ def test_a_deadline_long_past_is_due_now():
 def test_flush_closes_what_is_here_and_ends_when_it_is_empty():
     clock = Clock()
     flushed = batcher(clock)
-    flushed.extend(light("abcdef"))
+    put(flushed, light("abcdef"))
     flushed.flush()
     assert flushed.due_in() == 0
     assert flushed.take() == list("abcd")
     assert flushed.due_in() == 0
     assert flushed.take() == list("ef")
     assert flushed.due_in() is None
-    flushed.extend(light("g"))
+    put(flushed, light("g"))
     assert flushed.due_in() == 2.0
 
 
@@ -138,7 +147,7 @@ def test_every_item_comes_out_once_in_order_in_batches_within_the_limits(arrival
     for costs, wait_s, flush in arrivals:
         came = [(len(sent) + place, cost) for place, cost in enumerate(costs)]
         sent += came
-        tried.extend((item, item[1]) for item in came)
+        put(tried, ((item, item[1]) for item in came))
         if flush:
             tried.flush()
         clock.now += wait_s
@@ -172,23 +181,23 @@ def paced(batcher: Batcher[str], ms_per_cost: float = 1.0) -> Batcher[str]:
 
 def test_on_a_quiet_feed_a_message_goes_at_once():
     quiet = paced(adaptive(Clock()))
-    quiet.extend(light("a"))
+    put(quiet, light("a"))
     assert quiet.due_in(idle=True) == 0
     assert quiet.take() == ["a"]
 
 
 def test_without_a_target_the_deadline_holds_even_while_the_model_is_idle():
     filled = batcher(Clock())
-    filled.extend(light("a"))
+    put(filled, light("a"))
     assert filled.due_in(idle=True) == 2.0
 
 
 def test_while_the_model_works_messages_gather_until_the_deadline():
     clock = Clock()
     busy = paced(adaptive(clock))
-    busy.extend(light("a"))
+    put(busy, light("a"))
     clock.now += 0.015
-    busy.extend(light("bc"))
+    put(busy, light("bc"))
     assert 0 < busy.due_in(idle=False) <= 0.005 + 1e-9
     clock.now += 0.005
     assert busy.due_in(idle=False) <= 1e-9
@@ -196,7 +205,7 @@ def test_while_the_model_works_messages_gather_until_the_deadline():
 
 def test_a_batch_takes_a_third_of_the_target():
     held = paced(adaptive(Clock()))
-    held.extend(light("x" * 60))  # 60 ms of work wait, less than the target of 90
+    put(held, light("x" * 60))  # 60 ms of work wait, less than the target of 90
     assert held.due_in(idle=False) == 0
     assert len(held.take()) == 30
 
@@ -205,14 +214,14 @@ def test_batches_grow_with_the_backlog_up_to_the_limit():
     sizes = []
     for backlog in (45, 90, 180, 900, 2_700, 9_000):
         grown = paced(adaptive(Clock(), max_items=10_000))
-        grown.extend(light("x" * backlog))
+        put(grown, light("x" * backlog))
         sizes.append(len(grown.take()))
     assert sizes == [30, 30, 60, 300, 900, 1_000]
 
 
 def test_batches_shrink_again_when_the_burst_is_over():
     burst = paced(adaptive(Clock()))
-    burst.extend(light("x" * 600))
+    put(burst, light("x" * 600))
     sizes = []
     while len(burst):
         sizes.append(len(burst.take()))
@@ -222,27 +231,27 @@ def test_batches_shrink_again_when_the_burst_is_over():
 
 def test_a_slower_model_gets_smaller_batches():
     slow = paced(paced(adaptive(Clock())), ms_per_cost=3.0)
-    slow.extend(light("x" * 29))
+    put(slow, light("x" * 29))
     assert len(slow.take()) == 10
 
 
 def test_a_model_too_slow_for_the_target_works_on_one_after_the_other_and_never_stops():
     slow = paced(adaptive(Clock()), ms_per_cost=500.0)
-    slow.extend(light("a"))
+    put(slow, light("a"))
     assert slow.due_in(idle=False) == 0
     assert slow.take() == ["a"]
 
 
 def test_an_unknown_pace_leaves_the_limits_as_they_are():
     fresh = adaptive(Clock(), max_cost=40)
-    fresh.extend(light("x" * 50))
+    put(fresh, light("x" * 50))
     assert fresh.limit == 40
     assert len(fresh.take()) == 40
 
 
 def test_a_batch_knows_what_it_cost():
     costly = batcher(Clock())
-    costly.extend([("a", 60), ("b", 30), ("c", 30)])
+    put(costly, [("a", 60), ("b", 30), ("c", 30)])
     costly.take()
     assert costly.taken_cost == 90
 
@@ -258,7 +267,7 @@ def test_a_target_loses_nothing_and_keeps_the_limits(arrivals, ms_per_cost):
     for count in arrivals:
         new = [str(len(sent) + place) for place in range(count)]
         sent += new
-        tried.extend((name, 1) for name in new)
+        put(tried, ((name, 1) for name in new))
         while tried.due_in(idle=True) == 0:
             batch = tried.take()
             assert 1 <= len(batch) <= 50

@@ -6,6 +6,7 @@ Values come from our own arithmetic, so pydantic's checks are passed by: objects
 from collections.abc import Sequence
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from schemas import Candidate, Evidence, TextResult, Why
@@ -67,6 +68,27 @@ def text_result(
     _set(made, "__pydantic_extra__", None)
     _set(made, "__pydantic_private__", None)
     return made
+
+
+def result_json(result: TextResult) -> bytes:
+    """What `TextResult.to_json` gives; in half its time for results of `text_result` with no more to say.
+
+    Numbers must be finite.
+    """
+    if result.__pydantic_fields_set__ is not _ALWAYS:
+        return result.to_json()
+    fields = result.__dict__
+    return orjson.dumps(
+        {
+            "id": fields["id"],
+            "label": fields["label"],
+            "candidates": [one.__dict__ for one in fields["candidates"]],
+            "model": fields["model"],
+            "label_set": fields["label_set"],
+            "version": fields["version"],
+            "margin": fields["margin"],
+        }
+    )
 
 
 def rank(

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from schemas import MAX_TEXT_CHARS
+from schemas import MAX_TEXT_CHARS, Post
 from workers.errors import MessageError
 from workers.text.parse import MAX_POST_BYTES, parse_post, salvage_id
 
@@ -98,3 +100,40 @@ def test_a_detail_never_holds_content() -> None:
 )
 def test_the_id_of_a_bad_post_is_found_where_it_can_be(value: bytes | None, expected: str | None) -> None:
     assert expected == salvage_id(value)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+ANYTHING = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max_size=5), SCALARS, max_size=3)
+POSTS = st.fixed_dictionaries(
+    {"id": st.text(max_size=260) | SCALARS, "text": st.text(max_size=40) | SCALARS},
+    optional=dict.fromkeys([*list(Post.model_fields)[2:], "colour"], ANYTHING),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(POSTS, st.booleans())
+@example({"id": "1", "text": "a", "score": 2**70}, False)
+@example({"id": "1", "text": "a", "score": 1e16, "label": True, "lang": None, "labels": None}, False)
+def test_the_short_way_reads_what_pydantic_reads(post: dict[str, object], escaped: bool) -> None:
+    """Taken or refused alike, the same values of the same types in the same order, the same fields set."""
+    value = json.dumps(post, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+    try:
+        wanted: Post | None = Post.model_validate_json(value)
+    except ValueError:
+        wanted = None
+    try:
+        found: Post | None = parse_post(value)
+    except MessageError:
+        found = None
+
+    assert (wanted is None) == (found is None)
+    if wanted is not None and found is not None:
+        assert repr(wanted) == repr(found)
+        assert wanted.model_fields_set == found.model_fields_set
+        assert wanted.to_json() == found.to_json()
+
+
+def test_of_a_field_given_twice_the_last_counts_as_with_pydantic() -> None:
+    value = b'{"id": "1", "text": "a", "lang": 7, "lang": "en", "text": "b"}'
+
+    assert parse_post(value) == Post.model_validate_json(value)

@@ -1,11 +1,13 @@
 """Results built past pydantic's checks are the same as checked ones."""
 
 import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from schemas import Post, TextResult
+from schemas import Evidence, Post, TextResult
 from workers.errors import MessageError
 from workers.text.instant import InstantModel
-from workers.text.results import rank, text_result
+from workers.text.results import candidate, rank, result_json, text_result
 
 
 def test_candidates_are_ranked_best_first_and_ties_keep_their_order() -> None:
@@ -38,3 +40,36 @@ def test_the_instant_model_answers_each_post_and_passes_errors_through() -> None
     assert first == TextResult.model_validate_json(first.model_dump_json())
     assert (first.id, len(first.candidates)) == ("1", 4)
     assert second is error
+
+
+SHARES = st.floats(0, 1).map(lambda share: round(share, 6))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(min_size=1, max_size=20),
+    st.lists(st.tuples(st.text(min_size=1, max_size=12), SHARES), min_size=1, max_size=6),
+    st.sampled_from([None, (), ("a", "b")]),
+    st.sampled_from([None, "first", Evidence(nearest="x", nearest_similarity=0.5)]),
+)
+@example('\u2028 \x7f \x01 "\\/ é 😀', [("a", 1e-06), ("b", 0.0), ("c", 1.0)], None, None)
+def test_the_short_way_to_json_writes_the_same_bytes(
+    post_id: str,
+    shares: list[tuple[str, float]],
+    labels: tuple[str, ...] | None,
+    more: str | Evidence | None,
+) -> None:
+    """Whatever stands in ids and labels, and for results with more to say."""
+    result = text_result(
+        post_id,
+        shares[0][0],
+        tuple(candidate(label, share) for label, share in shares),
+        model="m",
+        label_set="set",
+        version="1",
+        margin=0.25,
+        labels=labels,
+        evidence=more if isinstance(more, Evidence) else None,
+        duplicate_of=more if isinstance(more, str) else None,
+    )
+    assert result_json(result) == result.to_json()

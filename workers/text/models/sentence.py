@@ -122,9 +122,10 @@ class SentenceEncoder:
         """The tokenizer's tokens and their ids."""
         return dict(self._tokenizer.get_vocab())
 
-    def pieces(self, word: str) -> list[str]:
-        """The tokens of a word, without special ones."""
-        return list(self._tokenizer.encode(word, add_special_tokens=False).tokens)
+    def pieces(self, words: Sequence[str]) -> list[list[str]]:
+        """The tokens of each word, without special ones."""
+        found = self._tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
+        return [encoding.tokens for encoding in found]
 
     def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, cut at `max_tokens`."""
