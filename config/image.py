@@ -16,6 +16,8 @@ class ImageSettings(Section):
         mode: what a match means.
         model: `efficientnet-lite0`, or a transformers name or folder.
         references: a folder or manifest of references to start with.
+        snapshots: similarity and uniqueness: a folder for snapshots of the galleries, so that a restart
+            embeds nothing again; none are written where it is left out.
         threshold: the score from which the verdict turns; left out, it is calibrated on the references.
             `{false_alarms: 0.01}` and `{false_accepts: 0.01}` set the rates below and leave it out.
         false_alarms: defect: the share of good parts that the calibrated threshold may call defective.
@@ -49,6 +51,7 @@ class ImageSettings(Section):
     mode: Literal["similarity", "defect", "compare", "signature", "uniqueness"] = "similarity"
     model: str = "efficientnet-lite0"
     references: Path | None = None
+    snapshots: Path | None = None
     threshold: float | None = Field(None, allow_inf_nan=False)
     false_alarms: float = Field(0.01, gt=0, lt=1)
     false_accepts: float = Field(0.01, gt=0, lt=1)

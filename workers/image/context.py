@@ -14,7 +14,7 @@ Arandjelović and Zisserman, Three things everyone should know to improve object
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,30 @@ class Context:
             blocks = [self._average(self._centred[i : i + BLOCK], own=np.arange(i, count)) for i in parts]
             self._averaged = np.concatenate(blocks)
 
+    @classmethod
+    def of_mean(cls, total: NDArray[np.float64], count: int) -> Self:
+        """The context of more than SMOOTHED_UP_TO members, of which only the mean counts.
+
+        Args:
+            total: sum of the members, float64, shape (d,).
+            count: of the members.
+        """
+        return cls.around(np.asarray(total / (count + SHRINKAGE), np.float32), count)
+
+    @classmethod
+    def around(cls, mean: Rows, count: int) -> Self:
+        """The context that `of_mean` made, by its mean, float32, shape (d,)."""
+        made = cls.__new__(cls)
+        made.built_from, made.smoothed, made._neighbours = count, False, 0
+        made._mean = mean
+        made._members = made._centred = made._averaged = np.zeros((0, len(mean)), np.float32)
+        return made
+
+    @property
+    def mean(self) -> Rows:
+        """What is taken away, float32, shape (d,); not to be changed."""
+        return self._mean
+
     def centred(self, vectors: Rows) -> Rows:
         """Take the mean away; float32, shape (n, d), unit rows."""
         return unit_rows(vectors - self._mean)
@@ -93,6 +117,21 @@ class Context:
         likely = np.argsort(-found[0], kind="stable")[:COPY_CANDIDATES]
         found[0, likely] = marked(found[0, likely], self._members[likely] @ query[0])
         return found
+
+    def compared(self, members: Rows, query: Rows) -> tuple[Rows, Rows]:
+        """Compare one query with members; centred and plain cosine, both float32, shape (n,).
+
+        The members are not centred one by one, which would take many times as long.
+
+        Args:
+            members: float32, shape (n, d), unit rows.
+            query: float32, shape (1, d), a unit row.
+        """
+        asked = self.centred(query)[0]
+        with_asked, with_mean, plain = np.stack([asked, self._mean, query[0]]) @ members.T
+        lengths = np.sqrt(np.maximum(1.0 - 2.0 * with_mean + self._mean @ self._mean, 1e-12))
+        found = (with_asked - self._mean @ asked) / lengths
+        return np.asarray(np.clip(found, -1.0, 1.0), np.float32), plain
 
     def threshold(self, labels: Sequence[str | None], rate: float, members: Rows) -> float | None:
         """Find the similarity that a query without a match in the gallery reaches at a given rate.

@@ -11,13 +11,14 @@ from schemas import Neighbor, Reference
 from workers.errors import FatalError
 from workers.image.context import SMOOTHED_UP_TO, Context, bent, marked
 from workers.image.embedding import unit_rows
-from workers.image.models import FlatIndex, LargeIndex, create_index
-from workers.image.rows import Rows
+from workers.image.members import Members
+from workers.image.modes.base import Pending
+from workers.image.stock import Stock
 
 Accepts = Callable[[Reference], bool]
 
-RELEARNT_AT: Final = 2.0
-"""A large gallery's mean and index are made anew when it has grown or shrunk by this factor."""
+BLOCK: Final = 256
+"""Members compared with all others at a time."""
 WIDENED: Final = 4
 """A search that a filter leaves too few of is repeated with so many times the members."""
 
@@ -40,97 +41,108 @@ class Hit:
 
 
 class Gallery:
-    """Members by id, each with one unit vector. Not thread-safe.
+    """Members by id, each with one unit vector. Not thread-safe: change a `fork` of one that is searched.
+
+    What the members teach is learnt by `learn`, or by the first search after one was added. Members that are
+    removed are out at once; what they taught is forgotten by `learn`.
 
     Args:
         factory: FAISS's description of the index used for more than SMOOTHED_UP_TO members; exact search
             below 50,000 and cells above where it is left out.
+        exact: for `nearest` only: no context and no index.
     """
 
-    def __init__(self, factory: str | None = None) -> None:
+    def __init__(self, factory: str | None = None, *, exact: bool = False) -> None:
         self.factory = factory
-        self._rows: Rows | None = None
-        self._keys: dict[str, int] = {}
-        self._members: dict[int, Reference] = {}
-        self._next_key = 0
+        self.content = Members()
+        self._exact = exact
         self._context: Context | None = None
-        self._index: FlatIndex | LargeIndex | None = None
+        self._seen = np.zeros(0, np.int64)
+        self._changed = False
+
+    def fork(self) -> "Gallery":
+        """A gallery of the same members that may be changed while this one is searched."""
+        made = Gallery(self.factory, exact=self._exact)
+        made.content = self.content.fork()
+        made._context, made._seen, made._changed = self._context, self._seen, self._changed
+        return made
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self.content)
 
     def __contains__(self, member: str) -> bool:
-        return member in self._keys
+        return member in self.content
 
     @property
     def members(self) -> list[Reference]:
         """The members, in the order of `vectors`."""
-        return [] if self._rows is None else [self._members[key] for key in self._rows.keys.tolist()]
+        return self.content.references
 
     @property
     def vectors(self) -> NDArray[np.float32]:
         """The members' vectors, float32, shape (n, d), unit rows; not to be changed."""
-        return np.zeros((0, 1), np.float32) if self._rows is None else self._rows.vectors
+        return self.content.vectors
 
     @property
     def index(self) -> str:
         """How it is searched: `context`, `flat` or FAISS's description."""
-        self._learn()
-        if self._index is None:
-            return "context"
-        return self._index.description if isinstance(self._index, LargeIndex) else "flat"
+        if self.pending == "enrolment":
+            self.learn()
+        if self.content.stock is not None:
+            return self.content.stock.kind
+        return "flat" if self._exact else "context"
+
+    @property
+    def pending(self) -> Pending:
+        """What waits for `learn`: nothing, members themselves, or only what all of them teach."""
+        if not self._exact and len(self) and self._context is None:
+            return "enrolment"
+        return "learning" if self._changed else "nothing"
+
+    @property
+    def crowded(self) -> bool:
+        """Whether `learn` should not be put off."""
+        return len(self) > SMOOTHED_UP_TO and self.content.crowded
 
     def put(self, references: Sequence[Reference], vectors: NDArray[np.float32]) -> None:
-        """Add members, or replace those whose id is there already.
-
-        Args:
-            references: n members; the last of an id that stands twice counts.
-            vectors: float32, shape (n, d); they are scaled to unit length.
-
-        Raises:
-            FatalError: d differs from that of the members there are.
-        """
+        """Add members, or replace those whose id is there already; see `Members.put`."""
         if not references:
             return
-        latest = {reference.id: row for row, reference in enumerate(references)}
-        rows = list(latest.values())
-        if self._rows is None:
-            self._rows = Rows(int(vectors.shape[1]))
-        if vectors.shape[1] != self._rows.dimension:
-            raise FatalError(
-                f"vectors of {vectors.shape[1]} numbers in a gallery of {self._rows.dimension}",
-                reason="index_mismatch",
-            )
-        self.remove(list(latest))
-        keys = np.arange(self._next_key, self._next_key + len(rows), dtype=np.int64)
-        self._next_key += len(rows)
-        added = unit_rows(vectors[rows])
-        self._rows.add(keys, added)
-        for key, row in zip(keys.tolist(), rows, strict=True):
-            self._keys[references[row].id] = key
-            self._members[key] = references[row]
-        if self._index is not None and self._context is not None:
-            self._index.add(keys, self._context.centred(added))
-        self._forget_if_outgrown()
+        self.content.put(references, vectors)
+        self._changed = True
+        if self.content.stock is None:
+            self._context = None
 
     def restore(self, references: Sequence[Reference], vectors: NDArray[np.float32]) -> None:
         """Fill an empty gallery with unit rows, which are not copied."""
-        self._rows = Rows(int(vectors.shape[1]), vectors)
-        self._keys = {reference.id: key for key, reference in enumerate(references)}
-        self._members = dict(enumerate(references))
-        self._next_key = len(references)
+        self.content.restore(references, vectors)
+        self._changed = True
+
+    def expect(self, stock: Stock) -> None:
+        """Prepare an empty gallery for the members of a stock; see `Members.expect`."""
+        self.content.expect(stock)
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take members out; unknown ids are passed over."""
-        keys = [self._keys.pop(member) for member in ids if member in self._keys]
-        if not keys or self._rows is None:
+        before = len(self)
+        self.content.remove(ids)
+        self._changed = self._changed or len(self) < before
+
+    def learn(self) -> None:
+        """Learn what the members there are teach.
+
+        Of up to SMOOTHED_UP_TO members it does not depend on the order in which they came; of more, only
+        what the index passes over does.
+        """
+        if not self._changed and (self._context is not None or self._exact or not len(self)):
             return
-        for key in keys:
-            del self._members[key]
-        self._rows.remove(keys)
-        if self._index is not None:
-            self._index.remove(np.array(keys, np.int64))
-        self._forget_if_outgrown()
+        if len(self) <= SMOOTHED_UP_TO:
+            self.content.settle()
+        elif self.content.crowded:
+            self.content.fold(self.factory, indexed=not self._exact)
+        if not self._exact:
+            self._context, self._seen = self._context_of_all()
+        self._changed = False
 
     def search(
         self, queries: NDArray[np.float32], k: int, accepts: Sequence[Accepts | None] = ()
@@ -144,71 +156,87 @@ class Gallery:
             k: wanted for each query.
             accepts: for each query which members may be found; all where it is None or left out.
         """
-        if self._rows is None or not len(self):
+        if not len(self):
             return [[] for _ in queries]
-        context = self._learn()
+        context = self._learnt()
         queries = unit_rows(queries)
         filters = list(accepts) or [None] * len(queries)
-        if self._index is None:
+        if self.content.stock is None:
             found = context.similarities(queries)
-            return [self._best(row, k, wanted) for row, wanted in zip(found, filters, strict=True)]
-        return [
-            self._indexed(queries[i : i + 1], k, wanted, context, self._index)
-            for i, wanted in enumerate(filters)
-        ]
+            return [self._best(row, self._seen, k, ok) for row, ok in zip(found, filters, strict=True)]
+        stock = self.content.stock
+        return [self._indexed(queries[i : i + 1], k, ok, context, stock) for i, ok in enumerate(filters)]
 
     def nearest(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
         """Find the k members of the highest plain cosine, best first, exactly; see `search`."""
-        if self._rows is None or not len(self):
-            return [[] for _ in queries]
-        queries = unit_rows(queries)
-        return [self._best(self._rows.vectors @ query, k, None) for query in queries]
+        return self._exactly(unit_rows(queries), k) if len(self) else [[] for _ in queries]
 
-    def others(self, k: int) -> Iterator[list[Hit]]:
-        """Find for each member the k others of the highest plain cosine, best first."""
-        for reference, vector in zip(self.members, np.array(self.vectors), strict=True):
-            [hits] = self.nearest(vector[None], k + 1)
-            yield [hit for hit in hits if hit.reference.id != reference.id][:k]
+    def others(self, k: int, sample: int | None = None) -> Iterator[list[Hit]]:
+        """Find for each member the k others of the highest plain cosine, best first.
+
+        Args:
+            k: wanted.
+            sample: look at so many members only, evenly spaced in the order of ids.
+        """
+        members = sorted(enumerate(self.members), key=lambda member: member[1].id)
+        chosen = members[:: max(1, -(-len(members) // sample)) if sample else 1]
+        vectors = self.vectors
+        for start in range(0, len(chosen), BLOCK):
+            block = chosen[start : start + BLOCK]
+            found = self._exactly(vectors[[row for row, _ in block]], k + 1, together=True)
+            for (_, reference), hits in zip(block, found, strict=True):
+                yield [hit for hit in hits if hit.reference.id != reference.id][:k]
 
     def threshold(self, rate: float) -> float | None:
         """Calibrate on the members; see `Context.threshold`. None where there are too few."""
-        if self._rows is None or not len(self):
+        if not len(self):
             return None
-        return self._learn().threshold([m.label for m in self.members], rate, self._rows.vectors)
+        return self._learnt().threshold([m.label for m in self.members], rate, self.vectors)
 
-    def _learn(self) -> Context:
-        if self._rows is None:
-            raise FatalError("an empty gallery has no context", reason="unexpected")
-        if self._index is not None and getattr(self._index, "stale", False):
-            self._context = None
+    def _learnt(self) -> Context:
         if self._context is None:
-            self._context, self._index = Context(self._rows.vectors), None
-            if not self._context.smoothed:
-                centred = self._context.centred(self._rows.vectors)
-                self._index = create_index(self._rows.keys, centred, self.factory)
+            self.learn()
+        if self._context is None:
+            raise FatalError("an empty gallery has no context", reason="unexpected")
         return self._context
 
-    def _forget_if_outgrown(self) -> None:
-        """Small galleries learn anew after each change, large ones when much has changed."""
-        context = self._context
-        if context is None:
-            return
-        grown = max(len(self), 1) / context.built_from
-        if len(self) <= SMOOTHED_UP_TO or context.smoothed or not 1 / RELEARNT_AT < grown < RELEARNT_AT:
-            self._context = self._index = None
+    def _context_of_all(self) -> tuple[Context | None, NDArray[np.int64]]:
+        """The context, and the keys of the members that it compares with."""
+        none = np.zeros(0, np.int64)
+        if not len(self):
+            return None, none
+        if self.content.stock is None and self.content.rows is not None:
+            return Context(self.content.rows.vectors), self.content.rows.keys.copy()
+        return Context.of_mean(self.content.total(), len(self)), none
 
-    def _best(self, similarities: NDArray[np.float32], k: int, accepts: Accepts | None) -> list[Hit]:
-        """The k best of one similarity for each member."""
+    def _exactly(self, queries: NDArray[np.float32], k: int, *, together: bool = False) -> list[list[Hit]]:
+        """The k best by the plain cosine.
+
+        Args:
+            queries: float32, shape (n, d), unit rows.
+            k: wanted.
+            together: multiply all at once: many times as fast, but sums are then added up in another order,
+                and a result must not depend on what else is in its batch.
+        """
+        parts = list(self.content.parts())
+        keys = np.concatenate([part for part, _ in parts])
+        if together:
+            rows = iter(np.concatenate([queries @ vectors.T for _, vectors in parts], axis=1))
+        else:
+            rows = (np.concatenate([vectors @ query for _, vectors in parts]) for query in queries)
+        return [self._best(row, keys, k, None) for row in rows]
+
+    def _best(
+        self, similarities: NDArray[np.float32], keys: NDArray[np.int64], k: int, accepts: Accepts | None
+    ) -> list[Hit]:
+        """The k best of one similarity for each key; keys of what has gone are passed over."""
         hits: list[Hit] = []
-        if self._rows is None:
-            return hits
-        keys = self._rows.keys
         for slot in np.argsort(-similarities, kind="stable").tolist():
             similarity = min(1.0, max(-1.0, float(similarities[slot])))
             if len(hits) >= k and similarity < hits[k - 1].similarity:
                 break
-            reference = self._members[int(keys[slot])]
-            if accepts is None or accepts(reference):
+            reference = self.content.get(int(keys[slot]))
+            if reference is not None and (accepts is None or accepts(reference)):
                 hits.append(Hit(reference, similarity))
         return _ordered(hits)[:k]
 
@@ -218,26 +246,20 @@ class Gallery:
         k: int,
         accepts: Accepts | None,
         context: Context,
-        index: FlatIndex | LargeIndex,
+        stock: Stock,
     ) -> list[Hit]:
-        if self._rows is None:
-            return []
-        wanted = k
+        """Ask the stock's index; compare exactly what it names, and all that lies beside the stock."""
+        rows, wanted = self.content.rows, k
         while True:
             wanted = min(wanted, len(self))
-            scores, keys = index.search(context.centred(query), wanted)
-            real = keys[0] >= 0
-            found = keys[0][real]
-            plain = self._rows.of(found.tolist()) @ query[0]
-            values = marked(bent(scores[0][real]), plain)
-            references = [self._members[key] for key in found.tolist()]
-            hits = [
-                Hit(reference, float(value))
-                for reference, value in zip(references, values, strict=True)
-                if accepts is None or accepts(reference)
-            ]
+            keys = stock.candidates(query, wanted, self.content.lately_gone)
+            vectors = stock.vectors[keys]
+            if rows is not None and len(rows):
+                keys, vectors = np.concatenate([keys, rows.keys]), np.concatenate([vectors, rows.vectors])
+            found, plain = context.compared(vectors, query)
+            hits = self._best(marked(bent(found), plain), keys, k, accepts)
             if len(hits) >= k or wanted == len(self) or accepts is None:
-                return _ordered(hits)[:k]
+                return hits
             wanted *= WIDENED
 
 

@@ -60,3 +60,9 @@ class Rows:
                 self._keys[slot] = self._keys[last]
                 self._slots[int(self._keys[slot])] = slot
             self._count = last
+
+    def copied(self) -> "Rows":
+        """Rows of the same vectors that may be changed while these are read."""
+        made = Rows(self.dimension, self.vectors.copy())
+        made._keys, made._slots = self.keys.copy(), dict(self._slots)
+        return made

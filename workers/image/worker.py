@@ -1,38 +1,33 @@
 """The image worker: decodes messages, has the mode judge them, and names what they were judged against."""
 
-import hashlib
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 from config import ImageSettings
 from schemas import ImageMessage, ImageResult, Reference
+from workers.base import Applied, Change
 from workers.errors import FatalError, MessageError, PipelineError
 from workers.image.claim_check import ClaimChecks, verify
 from workers.image.decode import Decoder
+from workers.image.enrolment import Enrolment
+from workers.image.galleries import Galleries
+from workers.image.live_gallery import Generation
 from workers.image.models.runtime import available_cores
 from workers.image.modes.base import DecodedImage, Finding, Mode
 from workers.image.modes.registry import create_mode, decode_px
-from workers.image.references import Aliases, read_reference, reference_entries
+from workers.image.references import read_reference, reference_entries
 
 PIXELS_PER_BYTE: Final = 8
 """Estimate for a compressed photograph, used only to close batches."""
 UNKNOWN_PIXELS: Final = 1_000_000
 """Estimate where a claim check states no size."""
 ENROL_CHUNK: Final = 64
-"""References decoded at a time at start, so that a large gallery never lies decoded in memory."""
-
-
-@runtime_checkable
-class Fits(Protocol):
-    """A mode that learns from all its references together, which may take a while."""
-
-    def fit(self) -> None:
-        """Learn now rather than at the first match."""
+"""References read at a time at start, so that a large gallery never lies in memory as files."""
+DEFAULT_GALLERY: Final = "default"
 
 
 @dataclass(frozen=True)
@@ -44,12 +39,13 @@ class Prepared:
 
 
 class ImageWorker:
-    """Judges images against references. Implements `workers.base.Worker`.
+    """Judges images against references. Implements `workers.base.Worker` and `workers.base.Controllable`.
 
     An error of the mode on a whole batch goes up to the caller, who may try its images one by one.
 
-    `prepare` may run beside `run`. References may be changed by `apply` from any thread; a change is in force
-    from the next `run` on.
+    It has any number of galleries; an image names its own, or means the one that the worker was started with.
+    `prepare` may run beside `run`, and references may be changed beside both: what is in force is read once a
+    batch, and a change is in force from the next `run` on.
 
     Args:
         settings: the image section.
@@ -65,30 +61,46 @@ class ImageWorker:
     ) -> None:
         self._settings = settings
         self._create_mode = mode
-        self._mode: Mode | None = None
         self._decoder = Decoder(settings.max_bytes, settings.max_pixels, decode_px(settings))
         self._claim_checks = claim_checks or ClaimChecks(settings)
-        self._pool = ThreadPoolExecutor(settings.threads or available_cores(), "decode")
-        self._lock = threading.Lock()
-        self._digests: dict[str, str] = {}
-        self._aliases = Aliases(())
-        self._version = ""
-        self._gallery = settings.references.name if settings.references else "default"
+        self._threads = settings.threads or available_cores()
+        self._pool = ThreadPoolExecutor(self._threads, "decode")
+        self._galleries: Galleries | None = None
+        self._model = ""
+        self._lent: str | None = None
 
     @property
     def model(self) -> str:
         """The model's name, as it stands in results."""
-        return self._loaded().model
+        self._loaded()
+        return self._model
 
     @property
     def version(self) -> str:
-        """Hash of the references and of the settings that change a verdict."""
-        return self._version
+        """Of the gallery that is meant where an image names none; see `Generation.version`."""
+        if self._galleries is None:
+            return ""
+        return self._lent or self._first().version
 
     @property
     def gallery(self) -> str:
-        """Name of the references in force."""
-        return self._gallery
+        """Name of the gallery that the worker was started with."""
+        return self._settings.references.name if self._settings.references else DEFAULT_GALLERY
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is anything to match with: references, or a window, or settings that name some."""
+        if self._galleries is None:
+            return False
+        if self._settings.references is not None or self._settings.window:
+            return True
+        return any(len(gallery) for gallery in self._galleries.by_name.values())
+
+    @property
+    def in_force(self) -> Mapping[str, str]:
+        """Versions by gallery."""
+        found = {} if self._galleries is None else self._galleries.by_name
+        return {name: gallery.current.version for name, gallery in found.items() if len(gallery)}
 
     def load(self) -> None:
         """Load the model and the references that the settings name.
@@ -96,72 +108,51 @@ class ImageWorker:
         Raises:
             FatalError: the model or a reference can't be used.
         """
-        self._mode = self._create_mode(self._settings)
-        self._mark_version()
-        if self._settings.references is not None:
-            entries = iter(reference_entries(self._settings.references))
-            while chunk := [
-                read_reference(e, self._settings.max_bytes) for e in islice(entries, ENROL_CHUNK)
-            ]:
-                for reference, error in zip(chunk, self.apply(chunk), strict=True):
-                    if error is not None:
-                        raise FatalError(f"reference {reference.id}: {error.detail} ({error.reason})")
-        if self._digests and isinstance(self._mode, Fits):
-            self._mode.fit()
+        mode = self._create_mode(self._settings)
+        self._model = mode.model
+        enrolment = Enrolment(self._decoder, self._claim_checks, self._threads)
+        self._galleries = Galleries(self._settings, mode, enrolment, self.gallery)
+        if self._settings.references is None:
+            return
+        entries = iter(reference_entries(self._settings.references))
+        while chunk := [read_reference(e, self._settings.max_bytes) for e in islice(entries, ENROL_CHUNK)]:
+            for reference, error in zip(chunk, self.apply(chunk), strict=True):
+                if error is not None:
+                    raise FatalError(f"reference {reference.id}: {error.detail} ({error.reason})")
+        self._galleries.open()
+        self._galleries.keeper.changed()
 
     def apply(self, references: Sequence[Reference]) -> list[PipelineError | None]:
-        """Enrol, replace or remove references, in this order; in force from the next `run` on.
+        """Enrol, replace or remove references of the gallery the worker was started with.
+
+        All is in force and learnt when it returns. Of several with one id the last counts.
 
         Returns:
             What is wrong with each, None where it was taken; a wrong one leaves its former self in force.
         """
-        decoded = list(self._pool.map(self._decoded_or_none, references))
-        errors: list[PipelineError | None] = []
-        with self._lock:
-            mode = self._loaded()
-            for kind, group in _runs(list(zip(references, decoded, strict=True))):
-                errors.extend(self._apply_run(mode, kind, group))
-            self._aliases = Aliases(self._digests)
-            self._mark_version()
-        return errors
+        return self._loaded().change(references, self.gallery)
 
-    def _apply_run(
-        self, mode: Mode, kind: str, group: list[tuple[Reference, DecodedImage | PipelineError | None]]
-    ) -> list[PipelineError | None]:
-        """Apply neighbours of one kind (`remove`, `enrol` or `wrong`) together."""
-        if kind == "remove":
-            ids = [reference.id for reference, _ in group]
-            mode.remove(ids)
-            for member in ids:
-                self._digests.pop(member, None)
-            return [None] * len(group)
-        if kind == "wrong":
-            return [image for _, image in group if isinstance(image, PipelineError)]
-        pairs = [(reference, image) for reference, image in group if isinstance(image, DecodedImage)]
-        try:
-            mode.enrol(pairs)
-        except MessageError as error:
-            if len(pairs) > 1:  # find out whose fault it is; the others are taken
-                return [e for pair in pairs for e in self._apply_run(mode, kind, [pair])]
-            return [error]
-        for reference, _ in pairs:
-            self._digests[reference.id] = _reference_digest(reference)
-        return [None] * len(pairs)
+    def apply_changes(self, changes: Sequence[Change]) -> list[Applied]:
+        """Apply records of the references topic; see `workers.base.Controllable` and `workers.image.parse`.
+
+        May be called from several threads: what is removed does not wait for what is being enrolled.
+        """
+        return self._loaded().apply(changes)
 
     @contextmanager
     def lent(self, references: Sequence[Reference]) -> Iterator[None]:
         """Enrol references for a while only, without a new version; wrong ones are passed over."""
-        version = self._version
+        self._lent = self.version
         self.apply(references)
-        self._version = version
         try:
             yield
         finally:
             self.apply([Reference(id=reference.id, removed=True) for reference in references])
+            self._lent = None
 
     def knows(self, name: str) -> bool:
         """Whether a message may name a reference so."""
-        return self._aliases.find(name) is not None
+        return self._first().aliases.find(name) is not None
 
     def cost(self, message: ImageMessage) -> int:
         """Estimate the pixels of an image from its bytes, without decoding it."""
@@ -172,29 +163,55 @@ class ImageWorker:
 
     def prepare(self, batch: Sequence[ImageMessage]) -> list[Prepared | PipelineError]:
         """Fetch and decode images, several at a time; same length and order as the input."""
+        self._loaded().by_name[self.gallery].open()
         return list(self._pool.map(self._prepare_one, batch))
 
     def run(self, prepared: Sequence[Prepared | PipelineError]) -> list[ImageResult | PipelineError]:
         """Judge prepared images; same length and order; errors pass through untouched."""
-        good = [(position, item) for position, item in enumerate(prepared) if isinstance(item, Prepared)]
         results: list[ImageResult | PipelineError | None] = [
             item if isinstance(item, PipelineError) else None for item in prepared
         ]
-        with self._lock:
-            pairs = [(self._with_reference(item.message), item.image) for _, item in good]
-            findings = self._loaded().match(pairs) if pairs else []
-            for (position, item), finding in zip(good, findings, strict=True):
-                results[position] = self._result(item, finding) if isinstance(finding, Finding) else finding
+        by_gallery: dict[str | None, list[tuple[int, Prepared]]] = {}
+        for position, item in enumerate(prepared):
+            if isinstance(item, Prepared):
+                by_gallery.setdefault(item.message.gallery, []).append((position, item))
+        for name, items in by_gallery.items():
+            for (position, _), outcome in zip(items, self._judged(name, items), strict=True):
+                results[position] = outcome
         return [result for result in results if result is not None]
 
     def close(self) -> None:
-        """Give the decoding threads back."""
+        """Give the threads back."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._galleries is not None:
+            self._galleries.close()
 
-    def _loaded(self) -> Mode:
-        if self._mode is None:
+    def _loaded(self) -> Galleries:
+        if self._galleries is None:
             raise FatalError("the image worker has not been loaded", reason="model_load")
-        return self._mode
+        return self._galleries
+
+    def _first(self) -> Generation:
+        galleries = self._loaded()
+        return (galleries.meant(None) or galleries.by_name[galleries.start]).current
+
+    def _judged(
+        self, name: str | None, items: Sequence[tuple[int, Prepared]]
+    ) -> list[ImageResult | PipelineError]:
+        """Judge images against one gallery, all against the same generation of it."""
+        galleries = self._loaded()
+        gallery = galleries.meant(name)
+        if gallery is None:
+            known = ", ".join(sorted(galleries.by_name))[:200]
+            what = "the image names no gallery" if name is None else f"there is no gallery {name!r}"
+            return [MessageError(f"{what}; there is: {known}", reason="unknown_gallery") for _ in items]
+        current = gallery.current
+        pairs = [(self._with_reference(item.message, current), item.image) for _, item in items]
+        findings = current.mode.match(pairs)
+        return [
+            self._result(item, finding, gallery.name, current) if isinstance(finding, Finding) else finding
+            for (_, item), finding in zip(items, findings, strict=True)
+        ]
 
     def _prepare_one(self, message: ImageMessage) -> Prepared | PipelineError:
         try:
@@ -202,15 +219,7 @@ class ImageWorker:
         except PipelineError as error:
             return error
 
-    def _decoded_or_none(self, reference: Reference) -> DecodedImage | PipelineError | None:
-        if reference.removed:
-            return None
-        try:
-            return self._decoded(reference)
-        except PipelineError as error:
-            return error
-
-    def _decoded(self, source: ImageMessage | Reference) -> DecodedImage:
+    def _decoded(self, source: ImageMessage) -> DecodedImage:
         content = source.content
         if content is not None and source.dataref is None:
             verify(content, size=source.size, sha256=source.sha256)
@@ -220,14 +229,14 @@ class ImageWorker:
             raise MessageError("an image needs either its bytes or a dataref", reason="schema")
         return self._decoder.decode(content)
 
-    def _with_reference(self, message: ImageMessage) -> ImageMessage:
+    def _with_reference(self, message: ImageMessage, current: Generation) -> ImageMessage:
         """Compare mode: name the reference by its id, whatever name the message has for it."""
         if self._settings.mode != "compare":
             return message
-        found = self._aliases.find(message.reference)
+        found = current.aliases.find(message.reference)
         return message if found is None else message.model_copy(update={"reference": found})
 
-    def _result(self, item: Prepared, finding: Finding) -> ImageResult:
+    def _result(self, item: Prepared, finding: Finding, gallery: str, current: Generation) -> ImageResult:
         return ImageResult(
             id=item.message.id,
             mode=self._settings.mode,
@@ -237,47 +246,16 @@ class ImageWorker:
             probability=finding.probability,
             regions=finding.regions,
             neighbors=finding.neighbors,
-            model=self.model,
-            gallery=self._gallery,
-            version=self._version,
+            model=self._model,
+            gallery=gallery,
+            version=self._lent or current.version,
             width=item.image.width,
             height=item.image.height,
             heat_map=finding.heat_map if self._settings.heat_maps else None,
             compared_with=finding.compared_with,
         )
 
-    def _mark_version(self) -> None:
-        settings = self._settings
-        parts = [settings.mode, self.model, settings.threshold, settings.false_alarms, settings.false_accepts]
-        parts += [settings.top, settings.side_px, settings.model]
-        parts += [*(f"{key}={value}" for key, value in sorted(self._digests.items()))]
-        self._version = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
-
 
 def create_image_worker(settings: ImageSettings) -> ImageWorker:
     """Build the image worker; nothing is loaded before `load`."""
     return ImageWorker(settings)
-
-
-def _runs(
-    items: list[tuple[Reference, DecodedImage | PipelineError | None]],
-) -> Iterator[tuple[str, list[tuple[Reference, DecodedImage | PipelineError | None]]]]:
-    """Cut a list into runs of one kind, in order: a removal must not overtake an enrolment."""
-    group: list[tuple[Reference, DecodedImage | PipelineError | None]] = []
-    last = ""
-    for reference, image in items:
-        kind = "remove" if image is None else "enrol" if isinstance(image, DecodedImage) else "wrong"
-        if group and kind != last:
-            yield last, group
-            group = []
-        last = kind
-        group.append((reference, image))
-    if group:
-        yield last, group
-
-
-def _reference_digest(reference: Reference) -> str:
-    facts = [reference.subject, reference.label, sorted((reference.metadata or {}).items())]
-    content = hashlib.sha256(reference.content or b"").hexdigest()
-    content = reference.sha256 or (content if reference.content is not None else str(reference.dataref))
-    return hashlib.sha256("\0".join(map(str, [content, *facts])).encode()).hexdigest()

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from config import ImageSettings
 from schemas import ImageMessage, ImageMode, Neighbor, Reference
 from workers.errors import MessageError, PipelineError
-from workers.image.modes.base import DecodedImage, Finding
+from workers.image.modes.base import Changeable, DecodedImage, Finding
 
 
-class BrightnessMode:
+class BrightnessMode(Changeable):
     """Says `match` where an image is as bright as a reference. A black image makes it break."""
 
     model = "brightness"
+    copied = ("members",)
 
     def __init__(self, settings: ImageSettings) -> None:
         self.mode: ImageMode = settings.mode

@@ -6,7 +6,7 @@ from PIL import Image
 
 from config import ImageSettings
 from schemas import ImageMessage, Reference
-from workers.errors import FatalError, MessageError
+from workers.errors import MessageError
 from workers.image.embedding import Embedder, padded, pool
 from workers.image.modes.base import DecodedImage, Finding
 from workers.image.modes.similarity import DEFAULT_THRESHOLD, SimilarityMode
@@ -102,21 +102,6 @@ def test_the_threshold_is_the_settings_or_the_gallerys_or_the_default():
             assert finding.threshold == 0.3
         else:
             assert finding.threshold not in (0.3, DEFAULT_THRESHOLD)
-
-
-def test_a_saved_gallery_gives_the_same_answers_and_only_to_its_model(tmp_path):
-    mode = similarity()
-    mode.enrol(reds(25))
-    query = (message("q"), shade(99))
-    before = judged(mode, query)
-    mode.save(tmp_path / "reds.gallery")
-    again = similarity()
-    again.restore(tmp_path / "reds.gallery")
-    assert judged(again, query) == before
-    with pytest.raises(FatalError) as caught:
-        similarity("beef").restore(tmp_path / "reds.gallery")
-    assert caught.value.reason == "index_mismatch"
-    assert "f00" in caught.value.detail
 
 
 def test_the_odd_one_of_a_collection_scores_highest():

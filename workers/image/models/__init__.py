@@ -2,7 +2,7 @@
 
 from workers.image.models.backbone import LITE0, Backbone, load_backbone, resized
 from workers.image.models.flat_index import FlatIndex
-from workers.image.models.large_index import LargeIndex, create_index
+from workers.image.models.large_index import LargeIndex, create_index, load_index
 from workers.image.models.patch_index import PatchIndex
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "PatchIndex",
     "create_index",
     "load_backbone",
+    "load_index",
     "resized",
 ]

@@ -1,6 +1,7 @@
 """A backbone: turns images into features of several layers."""
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ LITE0: Final = "efficientnet-lite0"
 
 
 class Backbone:
-    """A network whose layers are tapped.
+    """A network whose layers are tapped. Thread-safe: calls from several threads take turns.
 
     Args:
         name: the model's name, as it stands in results.
@@ -34,6 +35,7 @@ class Backbone:
         self._threads = threads
         self._engine = engine
         self._sessions: dict[tuple[str, ...], Session] = {}
+        self._turn = threading.Lock()
 
     @property
     def fingerprint(self) -> str:
@@ -52,9 +54,10 @@ class Backbone:
             `pooled`.
         """
         key = tuple(taps)
-        if key not in self._sessions:
-            self._sessions[key] = open_session(self._path, key, self._threads, self._engine)
-        return self._sessions[key].run(images)
+        with self._turn:
+            if key not in self._sessions:
+                self._sessions[key] = open_session(self._path, key, self._threads, self._engine)
+            return self._sessions[key].run(images)
 
 
 def load_backbone(model: str, threads: int = 0, engine: str | None = None) -> Backbone:

@@ -1,6 +1,7 @@
 """Approximate search among many vectors, by FAISS."""
 
-from typing import Any, Final
+import copy
+from typing import Any, Final, Self
 
 import faiss
 import numpy as np
@@ -65,6 +66,27 @@ class LargeIndex:
         """Whether so many were removed that the index should be built anew."""
         return len(self._gone) > max(64, len(self) // 100)
 
+    def copied(self) -> Self:
+        """An index that may be changed while this one is searched; takes its memory once more."""
+        made = copy.copy(self)
+        made._adopt(faiss.clone_index(self._index))
+        made._gone = set(self._gone)
+        return made
+
+    def dumped(self) -> NDArray[np.uint8]:
+        """The index as bytes; see `load_index`."""
+        return np.asarray(faiss.serialize_index(self._index), np.uint8)
+
+    def _adopt(self, index: Any) -> None:
+        self._index = faiss.downcast_index(index)
+        cells = _cells(self._index)
+        self._removes = cells is not None
+        inner = self._index if self._removes else faiss.downcast_index(self._index.index)
+        self._graph = getattr(inner, "hnsw", None)
+        if cells is not None:
+            # FAISS keeps what was probed in the clone, not in the bytes
+            cells.nprobe = max(8, round(PROBED_SHARE * cells.nlist))
+
     def add(self, keys: NDArray[np.int64], vectors: Vectors) -> None:
         """Add vectors under keys that were never in the index."""
         self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.asarray(keys, np.int64))
@@ -112,6 +134,22 @@ def create_index(
     flat = FlatIndex(int(vectors.shape[1]))
     flat.add(keys, vectors)
     return flat
+
+
+def load_index(content: NDArray[np.uint8], description: str) -> LargeIndex:
+    """Read an index from the bytes that `LargeIndex.dumped` gave.
+
+    Raises:
+        FatalError: they are none.
+    """
+    try:
+        index = faiss.deserialize_index(content)
+        made = LargeIndex.__new__(LargeIndex)
+        made.description, made.dimension, made._gone = description, int(index.d), set()
+        made._adopt(index)
+    except (RuntimeError, AttributeError) as error:
+        raise FatalError(f"index {description!r} can't be read", reason="index_mismatch") from error
+    return made
 
 
 def _cells(index: Any) -> Any | None:

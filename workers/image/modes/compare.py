@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from workers.image.compare.flaws import Flaw, FlawFinder
 from workers.image.compare.kinds import KindClassifier
 from workers.image.compare.light import match_light, match_sharpness
 from workers.image.compare.zones import LabelledBox, Zones, labelled_boxes, zones_of
-from workers.image.modes.base import DecodedImage, Finding
+from workers.image.modes.base import Changeable, DecodedImage, Finding, Pending
 
 DEFAULT_THRESHOLD: Final = 0.2
 """Score from which a place counts as a defect: a size of 2 pixels, a full-contrast speck of 3 by 3."""
@@ -29,6 +29,9 @@ SAME_SCENE: Final = 0.2
 
 MAX_UNSEEN: Final = 0.4
 """Share of the reference that may lie outside the image; more is another frame, or half a part."""
+
+MIN_REFERENCE_SIDE_PX: Final = 16
+"""A smaller reference shows nothing to compare with: whatever came would pass."""
 
 MAX_PIXELS: Final = 12_000_000
 """Pixels up to which pictures are compared as they are; larger ones are reduced, for their memory."""
@@ -54,7 +57,7 @@ class _Labelled:
     boxes: tuple[LabelledBox, ...]
 
 
-class CompareMode:
+class CompareMode(Changeable):
     """Compares each image with the reference it names.
 
     The test image is aligned (translation, rotation, scale), brought to the reference's light and sharpness,
@@ -73,6 +76,7 @@ class CompareMode:
 
     mode: ImageMode = "compare"
     model: str = "aligned-difference"
+    copied: ClassVar[tuple[str, ...]] = ("_references", "_labelled", "_kinds")
 
     def __init__(
         self,
@@ -94,47 +98,66 @@ class CompareMode:
         self._kinds = KindClassifier()
         self._kinds_stale = False
 
-    def enrol(self, references: Sequence[tuple[Reference, DecodedImage]]) -> None:
-        """Add or replace references by id; in force from the next `match` on."""
+    @property
+    def pending(self) -> Pending:
+        """References count at once, but where there are labelled boxes to be learnt from."""
+        return "enrolment" if self._kinds_stale else "nothing"
+
+    def describe(self, references: Sequence[tuple[Reference, DecodedImage]]) -> Sequence[object]:
+        """Make each ready to be compared with, or to be learnt from."""
+        made: list[object] = []
         for reference, image in references:
             grey, scale = _grey(image)
             boxes = labelled_boxes(reference, scale)
-            self._forget(reference.id)
             if boxes is not None:
-                of = str((reference.metadata or {}).get("of", ""))
-                self._labelled[reference.id] = _Labelled(of, grey, boxes)
+                made.append(_Labelled(str((reference.metadata or {}).get("of", "")), grey, boxes))
                 continue
-            self._references[reference.id] = _Enrolled(
-                reference.id,
-                grey,
-                Aligner(grey),
-                contrast_of(grey),
-                zones_of(reference, (int(grey.shape[0]), int(grey.shape[1])), scale),
-            )
-        self._kinds_stale = bool(self._labelled) or self._kinds.fitted
+            _check_size(reference, grey)
+            zones = zones_of(reference, (grey.shape[0], grey.shape[1]), scale)
+            made.append(_Enrolled(reference.id, grey, Aligner(grey), contrast_of(grey), zones))
+        return made
+
+    def adopt(self, references: Sequence[tuple[Reference, object]]) -> None:
+        """Add or replace references by id."""
+        for reference, described in references:
+            self._forget(reference.id)
+            if isinstance(described, _Labelled):
+                self._labelled[reference.id] = described
+                self._kinds_stale = True
+            elif isinstance(described, _Enrolled):
+                self._references[reference.id] = described
+
+    def enrol(self, references: Sequence[tuple[Reference, DecodedImage]]) -> None:
+        """Add or replace references by id; in force from the next `match` on."""
+        made = self.describe(references)
+        self.adopt([(reference, one) for (reference, _), one in zip(references, made, strict=True)])
+
+    def fit(self) -> None:
+        """Learn the kinds of flaws."""
+        if self._kinds_stale:
+            self._learn_kinds()
+            self._kinds_stale = False
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take references out; unknown ids are passed over."""
         for reference_id in ids:
             self._forget(reference_id)
-        self._kinds_stale = bool(self._labelled) or self._kinds.fitted
 
     def _forget(self, reference_id: str) -> None:
+        self._kinds_stale = bool(self._labelled) or self._kinds.fitted
         self._references.pop(reference_id, None)
         self._labelled.pop(reference_id, None)
 
     def match(self, batch: Sequence[tuple[ImageMessage, DecodedImage]]) -> Sequence[Finding | PipelineError]:
         """Judge images; same length and order as the input."""
-        if self._kinds_stale:
-            self._learn_kinds()
-            self._kinds_stale = False
+        self.fit()
         # OpenCV lets go of the interpreter's lock, so that threads share the cores
         return list(self._pool.map(self._judge, *zip(*batch, strict=True))) if batch else []
 
     def _learn_kinds(self) -> None:
         """Fit the kinds to the labelled boxes whose reference is enrolled."""
         examples = []
-        for labelled in self._labelled.values():
+        for _, labelled in sorted(self._labelled.items()):
             enrolled = self._references.get(labelled.of)
             if enrolled is None:
                 continue
@@ -209,6 +232,15 @@ class CompareMode:
             valid = ~enrolled.zones.ignored if valid is None else valid & ~enrolled.zones.ignored
         finder = FlawFinder(enrolled.contrast, self._floor, self._join_px, self._margin_px)
         return finder.find(ours, theirs, beyond, valid)
+
+
+def _check_size(reference: Reference, grey: NDArray[np.uint8]) -> None:
+    height, width = grey.shape
+    if min(height, width) < MIN_REFERENCE_SIDE_PX:
+        raise MessageError(
+            f"reference {reference.id!r} is {width} x {height}: it takes {MIN_REFERENCE_SIDE_PX} pixels a side",
+            reason="image_undecodable",
+        )
 
 
 def _grey(image: DecodedImage) -> tuple[NDArray[np.uint8], float]:

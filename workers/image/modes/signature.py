@@ -1,7 +1,7 @@
 """Signature: a signature verified against the specimens of the subject it claims to be."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self, cast
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from config.image import ImageSettings
 from schemas import ImageMessage, ImageMode, Neighbor, Reference, Verdict
 from workers.errors import MessageError, PipelineError
-from workers.image.modes.base import DecodedImage, Finding
+from workers.image.modes.base import Changeable, DecodedImage, Finding
 from workers.image.signature.clean import clean
 from workers.image.signature.describe import describe
 from workers.image.signature.verify import Subject, excess_at, excess_of, score_of
@@ -25,7 +25,7 @@ _OTHERS_UP_TO: Final = 3
 Floats = NDArray[np.float32]
 
 
-class SignatureMode:
+class SignatureMode(Changeable):
     """Verifies signatures against 1 to 10 specimens of the subject named by the message.
 
     The score is the probability that the signature is genuine, at even odds of genuine and imitated.
@@ -50,14 +50,30 @@ class SignatureMode:
         self._by_subject: dict[str, list[str]] = {}
         self._subjects: dict[str, Subject] = {}
 
+    def fork(self) -> Self:
+        """A mode with the same specimens."""
+        made = super().fork()
+        made._specimens, made._subjects = dict(self._specimens), {}
+        made._by_subject = {subject: list(ids) for subject, ids in self._by_subject.items()}
+        return made
+
+    def describe(self, references: Sequence[tuple[Reference, DecodedImage]]) -> Sequence[object]:
+        """Whose each specimen is, and its strokes."""
+        return [_described(reference, image) for reference, image in references]
+
+    def adopt(self, references: Sequence[tuple[Reference, object]]) -> None:
+        """Add or replace specimens by id."""
+        for reference, described in references:
+            subject, description = cast("tuple[str, Floats]", described)
+            self._forget(reference.id)
+            self._specimens[reference.id] = (subject, description)
+            self._by_subject.setdefault(subject, []).append(reference.id)
+        self._subjects.clear()
+
     def enrol(self, references: Sequence[tuple[Reference, DecodedImage]]) -> None:
         """Add or replace specimens by id; `subject` (or, left out, `label`) says whose they are."""
-        described = [(reference.id, *_described(reference, image)) for reference, image in references]
-        for specimen_id, subject, description in described:
-            self._forget(specimen_id)
-            self._specimens[specimen_id] = (subject, description)
-            self._by_subject.setdefault(subject, []).append(specimen_id)
-        self._subjects.clear()
+        made = self.describe(references)
+        self.adopt([(reference, one) for (reference, _), one in zip(references, made, strict=True)])
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take specimens out; unknown ids are passed over. A subject without specimens is unknown."""

@@ -1,27 +1,22 @@
 """Similarity: the gallery's members most like an image, without any text."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from config import ImageSettings
-from schemas import ImageMessage, ImageMode, Reference
+from schemas import ImageMessage, ImageMode
 from workers.errors import MessageError, PipelineError
-from workers.image.embedding import Embedder
 from workers.image.filters import message_filter
 from workers.image.gallery import Gallery, Hit
 from workers.image.models import Backbone
-from workers.image.modes.base import DecodedImage, Finding
-from workers.image.snapshot import read_snapshot, write_snapshot
+from workers.image.modes.base import DecodedImage, Finding, Pending
+from workers.image.modes.vectors import VectorMode
 
 DEFAULT_THRESHOLD: Final = 0.6
 """Where the settings name no threshold and the gallery has too few members to calibrate one."""
 
 
-class SimilarityMode:
+class SimilarityMode(VectorMode):
     """Top-k search; the verdict is `match` where the best similarity reaches the threshold.
 
     The threshold is the one of the settings, or the similarity that images without a match reach at the rate
@@ -38,64 +33,50 @@ class SimilarityMode:
     mode: ImageMode = "similarity"
 
     def __init__(self, settings: ImageSettings, backbone: Backbone) -> None:
-        self.model = backbone.name
-        self._embedder = Embedder(backbone)
-        self._gallery = Gallery(settings.index)
+        super().__init__(backbone, Gallery(settings.index))
         self._top = settings.top
         self._fixed = settings.threshold
         self._rate = settings.false_accepts
-        self._calibrated: float | None = None
 
-    def enrol(self, references: Sequence[tuple[Reference, DecodedImage]]) -> None:
-        """Add or replace members."""
-        vectors = self._embed([image for _, image in references])
-        kept = [reference.model_copy(update={"content": None}) for reference, _ in references]
-        self._gallery.put(kept, vectors)
-        self._calibrated = None
+    @property
+    def pending(self) -> Pending:
+        """Members are found once the gallery has learnt its context; a large one's threshold may follow."""
+        uncalibrated = self.threshold is None and self._fixed is None and len(self.gallery) > 0
+        return "enrolment" if uncalibrated else self.gallery.pending
 
-    def remove(self, ids: Sequence[str]) -> None:
-        """Take members out."""
-        self._gallery.remove(ids)
-        self._calibrated = None
+    @property
+    def facts(self) -> Mapping[str, str | float]:
+        """The index, and the threshold in force."""
+        return {"index": self.gallery.index, "threshold": self._limit()}
 
     def fit(self) -> None:
-        """Calibrate the threshold where the settings name none."""
-        if self._fixed is None and self._calibrated is None:
-            found = self._gallery.threshold(self._rate)
-            self._calibrated = DEFAULT_THRESHOLD if found is None else round(found, 6)
+        """Learn the gallery's context, and calibrate the threshold where the settings name none."""
+        if self.pending == "nothing":
+            return
+        self.gallery.learn()
+        if self._fixed is None:
+            found = self.gallery.threshold(self._rate)
+            self.threshold = DEFAULT_THRESHOLD if found is None else round(found, 6)
 
     def match(self, batch: Sequence[tuple[ImageMessage, DecodedImage]]) -> Sequence[Finding | PipelineError]:
         """Find the members most like each image."""
-        if not len(self._gallery):
+        if not len(self.gallery):
             return [MessageError("the gallery is empty", reason="empty_gallery") for _ in batch]
-        self.fit()
+        if self.pending == "enrolment":
+            self.fit()
         filters = [message_filter(message) for message, _ in batch]
         vectors = self._embed([image for _, image in batch])
-        return [self._finding(found) for found in self._gallery.search(vectors, self._top, filters)]
+        return [self._finding(found) for found in self.gallery.search(vectors, self._top, filters)]
 
-    def save(self, path: Path) -> None:
-        """Write the gallery to a file; see `workers.image.snapshot`.
-
-        Raises:
-            FatalError: it can't be written.
-        """
-        write_snapshot(path, self._gallery.members, self._gallery.vectors, self._embedder.fingerprint)
-
-    def restore(self, path: Path) -> None:
-        """Take a gallery from a file in place of the present one.
-
-        Raises:
-            FatalError: it can't be read, is damaged or was made with another model.
-        """
-        references, vectors = read_snapshot(path, self._embedder.fingerprint)
-        self._gallery = Gallery(self._gallery.factory)
-        self._gallery.restore(references, vectors)
-        self._calibrated = None
+    def _limit(self) -> float:
+        if self._fixed is not None:
+            return self._fixed
+        return DEFAULT_THRESHOLD if self.threshold is None else self.threshold
 
     def _finding(self, found: list[Hit]) -> Finding | MessageError:
         if not found:
             return MessageError("no member of the gallery fits the filter", reason="empty_gallery")
-        threshold = self._fixed if self._fixed is not None else self._calibrated or 0.0
+        threshold = self._limit()
         score = round(found[0].similarity, 6)
         return Finding(
             verdict="match" if score >= threshold else "no_match",
@@ -103,6 +84,3 @@ class SimilarityMode:
             threshold=threshold,
             neighbors=tuple(hit.as_neighbor() for hit in found),
         )
-
-    def _embed(self, images: Sequence[DecodedImage]) -> NDArray[np.float32]:
-        return self._embedder.embed([image.pixels for image in images])

@@ -1,7 +1,7 @@
 """Uniqueness: how unlike an image is from all others of a collection, or of the last ones of a stream."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -10,20 +10,22 @@ from numpy.typing import NDArray
 from config import ImageSettings
 from schemas import ImageMessage, ImageMode, Reference
 from workers.errors import MessageError, PipelineError
-from workers.image.embedding import Embedder
 from workers.image.gallery import Gallery, Hit
 from workers.image.models import Backbone
-from workers.image.modes.base import DecodedImage, Finding
+from workers.image.modes.base import DecodedImage, Finding, Pending
+from workers.image.modes.vectors import VectorMode
 
 NEAREST: Final = 5
 """Others whose distance counts: one alone would call a pair of oddities ordinary."""
 ODD_SHARE: Final = 0.05
 """Share of the collection that lies above the threshold where the settings name none."""
+CALIBRATED_ON: Final = 1_000
+"""Members whose scores the threshold is read off at most."""
 JUDGED_FROM: Final = 20
 """Scores of a window from which a share of them means something; below, nothing is called special."""
 
 
-class UniquenessMode:
+class UniquenessMode(VectorMode):
     """The score is the mean cosine distance to the nearest others; the highest is the most special.
 
     An image is never compared with the member that has its own id, so a collection can be ranked by matching
@@ -41,40 +43,39 @@ class UniquenessMode:
     mode: ImageMode = "uniqueness"
 
     def __init__(self, settings: ImageSettings, backbone: Backbone) -> None:
-        self.model = backbone.name
+        super().__init__(backbone, Gallery(exact=True))
         self._settings = settings
-        self._embedder = Embedder(backbone)
-        self._gallery = Gallery()
-        self._threshold: float | None = None
         self._passing = Window(settings.window) if settings.window else None
 
-    def enrol(self, references: Sequence[tuple[Reference, DecodedImage]]) -> None:
-        """Add or replace members of the collection."""
-        vectors = self._embedder.embed([image.pixels for _, image in references])
-        kept = [reference.model_copy(update={"content": None}) for reference, _ in references]
-        self._gallery.put(kept, vectors)
-        self._threshold = None
+    @property
+    def pending(self) -> Pending:
+        """Members count at once; the threshold follows."""
+        return "learning" if self.threshold is None else self.gallery.pending
 
-    def remove(self, ids: Sequence[str]) -> None:
-        """Take members out of the collection."""
-        self._gallery.remove(ids)
-        self._threshold = None
+    @property
+    def facts(self) -> Mapping[str, str | float]:
+        """The index, and the threshold in force."""
+        return {"index": self.gallery.index, "threshold": self._limit()}
 
     def fit(self) -> None:
         """Find the distance that ODD_SHARE of the members exceed."""
-        scores = [mean_distance(others) for others in self._gallery.others(NEAREST) if others]
-        self._threshold = float(np.quantile(scores, 1 - ODD_SHARE)) if scores else 1.0
+        if self.pending == "nothing":
+            return
+        self.gallery.learn()
+        others = self.gallery.others(NEAREST, CALIBRATED_ON)
+        scores = [mean_distance(hits) for hits in others if hits]
+        self.threshold = round(float(np.quantile(scores, 1 - ODD_SHARE)), 6) if scores else 1.0
 
     def match(self, batch: Sequence[tuple[ImageMessage, DecodedImage]]) -> Sequence[Finding | PipelineError]:
         """Say how special each image is."""
-        if self._threshold is None and self._passing is None:
+        if self.threshold is None and self._passing is None:
             self.fit()
-        vectors = self._embedder.embed([image.pixels for _, image in batch])
+        vectors = self._embed([image for _, image in batch])
         return [self._judged(message, vectors[i : i + 1]) for i, (message, _) in enumerate(batch)]
 
     def _judged(self, message: ImageMessage, vector: NDArray[np.float32]) -> Finding | PipelineError:
         top = self._settings.top
-        hits = self._gallery.nearest(vector, max(NEAREST, top) + 1)[0]
+        hits = self.gallery.nearest(vector, max(NEAREST, top) + 1)[0]
         if self._passing is not None:
             hits = sorted(hits + self._passing.nearest(vector, max(NEAREST, top) + 1), key=_order)
         others = [hit for hit in hits if hit.reference.id != message.id]
@@ -96,7 +97,7 @@ class UniquenessMode:
             return self._settings.threshold
         if self._passing is not None:
             return self._passing.threshold()
-        return round(self._threshold or 0.0, 6)
+        return self.threshold or 0.0
 
 
 class Window:
@@ -109,7 +110,7 @@ class Window:
     def __init__(self, size: int) -> None:
         self._size = size
         self._ids: deque[str] = deque()
-        self._gallery = Gallery()
+        self._gallery = Gallery(exact=True)
         self._scores: deque[float] = deque(maxlen=size)
 
     def __len__(self) -> int:

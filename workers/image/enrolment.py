@@ -1,0 +1,138 @@
+"""From a reference to what a mode keeps of it: fetched, decoded, described, a few at a time.
+
+All of it runs beside matching and at a lower priority, in steps that hold the model only for a moment.
+"""
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from typing import Final
+
+from schemas import Reference
+from workers.errors import FatalError, MessageError, PipelineError, TransientError
+from workers.image.claim_check import ClaimChecks, verify
+from workers.image.decode import Decoder
+from workers.image.live_gallery import Entry
+from workers.image.membership import member_digest
+from workers.image.modes.base import DecodedImage, Mode
+
+STEP: Final = 8
+"""References described at a time; matching waits for the model no longer than that takes."""
+WAITS_S: Final = (0.2, 1.0)
+"""Before a reference that could not be fetched is tried again."""
+LESS_IMPORTANT: Final = 10
+"""Niceness of threads that work on references."""
+
+Known = Callable[[str], object | None]
+"""Gives what was described before for content of a hash."""
+Prepared = Entry | tuple[Reference, PipelineError]
+
+
+def lower_priority() -> None:
+    """Let the present thread have what others leave of the processor, where the system can do that."""
+    if hasattr(os, "setpriority") and hasattr(threading, "get_native_id"):
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LESS_IMPORTANT)
+
+
+class Enrolment:
+    """Prepares references. One thread calls it at a time.
+
+    Args:
+        decoder: of the worker.
+        claim_checks: how claim checks are redeemed.
+        threads: that fetch and decode.
+        sleep: waits before a second try.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        claim_checks: ClaimChecks,
+        threads: int,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._decoder = decoder
+        self._claim_checks = claim_checks
+        self._pool = ThreadPoolExecutor(threads, "enrol", initializer=lower_priority)
+        self._sleep = sleep
+
+    def close(self) -> None:
+        """Give the threads back."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def prepare(self, mode: Mode, references: Sequence[Reference], known: Known) -> Iterator[Prepared]:
+        """Prepare references, in order; what is wrong with one stands in its place.
+
+        Args:
+            mode: describes them; it is not changed.
+            references: none of them `removed`.
+            known: what needs not be fetched, decoded and described again.
+        """
+        rest = iter(references)
+        while step := list(islice(rest, STEP)):
+            found = list(self._pool.map(lambda one: self._found(one, known), step))
+            images = [(ref, image) for ref, image in found if isinstance(image, DecodedImage)]
+            described = iter(_described(mode, images))
+            for reference, content in found:
+                made = next(described) if isinstance(content, DecodedImage) else content
+                if isinstance(made, PipelineError):
+                    yield reference, made
+                else:
+                    yield Entry(reference, made, member_digest(reference))
+
+    def _found(
+        self, reference: Reference, known: Known
+    ) -> tuple[Reference, DecodedImage | PipelineError | object]:
+        """The reference without its bytes, with its hash, and what is known of it, or its image."""
+        kept = reference.model_copy(update={"content": None})
+        try:
+            if reference.content is None and reference.sha256 is not None:
+                former = known(reference.sha256)
+                if former is not None:
+                    return kept, former
+            content = self._content(reference)
+            digest = reference.sha256 or hashlib.sha256(content).hexdigest()
+            kept = kept.model_copy(update={"sha256": digest})
+            former = known(digest)
+            return kept, self._decoder.decode(content) if former is None else former
+        except PipelineError as error:
+            return kept, error
+
+    def _content(self, reference: Reference) -> bytes:
+        content = reference.content
+        if (content is None) == (reference.dataref is None):
+            raise MessageError("an image needs either its bytes or a dataref", reason="schema")
+        if content is not None:
+            verify(content, size=reference.size, sha256=reference.sha256)
+            return content
+        for wait_s in WAITS_S:
+            try:
+                return self._fetched(reference)
+            except TransientError:
+                self._sleep(wait_s)
+        return self._fetched(reference)
+
+    def _fetched(self, reference: Reference) -> bytes:
+        dataref = reference.dataref or ""
+        return self._claim_checks.fetch(dataref, size=reference.size, sha256=reference.sha256)
+
+
+def _described(mode: Mode, images: Sequence[tuple[Reference, DecodedImage]]) -> list[object]:
+    """What a mode makes of each image, or why it can't."""
+    if not images:
+        return []
+    try:
+        return list(mode.describe(images))
+    except FatalError:
+        raise
+    except Exception as error:
+        if len(images) == 1:
+            failed = MessageError(f"the model failed: {type(error).__name__}", reason="model_failed")
+            return [error if isinstance(error, MessageError) else failed]
+        return [made for one in images for made in _described(mode, [one])]
