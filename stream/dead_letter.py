@@ -1,5 +1,6 @@
 """Dead letters: the input's key, value and headers untouched, and the facts in further headers."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,9 +13,19 @@ CONNECT: Final = "__connect.errors."
 
 MAX_DETAIL_CHARS: Final = 500
 
+ATTEMPT: Final = "dlq_attempt"
+"""Header of a replayed input: which attempt it is; the first replay is the second attempt."""
 
-def facts_of(record: InputRecord, error: PipelineError, *, stage: str, attempt: int = 1) -> DeadLetterFacts:
-    """Say why and where an input failed."""
+REPLAY_OF: Final = "dlq_replay_of"
+"""Header of a replayed input: the dead letter it was, as partition@offset."""
+
+VALUE_OMITTED: Final = "value_omitted"
+
+HeaderPairs = Sequence[tuple[str, bytes | None]]
+
+
+def facts_of(record: InputRecord, error: PipelineError, *, stage: str) -> DeadLetterFacts:
+    """Say why and where an input failed, and in which attempt."""
     return DeadLetterFacts(
         reason=error.reason,
         detail=error.detail[:MAX_DETAIL_CHARS],
@@ -23,7 +34,7 @@ def facts_of(record: InputRecord, error: PipelineError, *, stage: str, attempt: 
         offset=record.offset,
         stage=stage,
         exception_class=type(error.__cause__ or error).__name__,
-        attempt=attempt,
+        attempt=attempt_of(record.headers),
         failed_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
 
@@ -42,7 +53,7 @@ def to_record(
     """
     headers = [*record.headers, *to_headers(facts)]
     if omit_value:
-        headers.append(("value_omitted", str(len(record.value or b"")).encode()))
+        headers.append((VALUE_OMITTED, str(len(record.value or b"")).encode()))
     return OutputRecord(topic, record.key, None if omit_value else record.value, headers)
 
 
@@ -66,7 +77,52 @@ def to_headers(facts: DeadLetterFacts) -> list[tuple[str, bytes]]:
     return [(name, str(value).encode("utf-8", "replace")) for name, value in pairs]
 
 
-def from_headers(headers: list[tuple[str, bytes]] | tuple[tuple[str, bytes], ...]) -> DeadLetterFacts:
+_FACTS: Final = (
+    "reason", "detail", "source_topic", "source_partition", "source_offset", "attempt", "failed_at",
+    *(CONNECT + name for name in ("topic", "partition", "offset", "stage")),
+    *(CONNECT + name for name in ("exception.class.name", "exception.message")),
+)  # fmt: skip
+"""The headers that `to_headers` adds, in its order."""
+
+
+def attempt_of(headers: HeaderPairs) -> int:
+    """Which attempt an input is: 1 unless it was replayed. Nonsense in the header counts as 1."""
+    for name, value in reversed(headers):
+        if name == ATTEMPT and value is not None and value.isdigit() and len(value) < 10:
+            return max(1, int(value))
+    return 1
+
+
+def original_headers(headers: HeaderPairs) -> list[tuple[str, bytes | None]]:
+    """Give an input's own headers back, whatever they are called: the facts are what stands at the end.
+
+    Raises:
+        ValueError: the record is no dead letter.
+    """
+    own = list(headers)
+    if own and own[-1][0] == VALUE_OMITTED:
+        own.pop()
+    if tuple(name for name, _ in own[-len(_FACTS) :]) != _FACTS:
+        raise ValueError("no dead letter: the facts do not stand at the end of its headers")
+    return own[: -len(_FACTS)]
+
+
+def replay_headers(headers: HeaderPairs, attempt: int, letter: str) -> list[tuple[str, bytes | None]]:
+    """Give the headers that a dead letter is replayed with: its own, the attempt raised.
+
+    Args:
+        headers: the dead letter's.
+        attempt: which one this is going to be.
+        letter: the dead letter's partition@offset.
+
+    Raises:
+        ValueError: the record is no dead letter.
+    """
+    own = [pair for pair in original_headers(headers) if pair[0] not in (ATTEMPT, REPLAY_OF)]
+    return [*own, (ATTEMPT, str(attempt).encode()), (REPLAY_OF, letter.encode())]
+
+
+def from_headers(headers: HeaderPairs) -> DeadLetterFacts:
     """Read the facts back; where a header stands twice (a dead letter replayed), the last one counts.
 
     Raises:

@@ -170,6 +170,21 @@ async def check_topics(kafka: KafkaSettings, topics: TopicSettings) -> tuple[Top
         await admin.close()
 
 
+async def topic_exists(kafka: KafkaSettings, name: str) -> bool:
+    """Whether the broker has a topic. Asking does not create it.
+
+    Raises:
+        TransientError: the broker doesn't answer.
+    """
+    admin = await _connect(kafka)
+    try:
+        return any(topic["topic"] == name for topic in await admin.describe_topics(None))
+    except KafkaError as error:
+        raise TransientError(f"Kafka at {kafka.bootstrap}: {error}") from error
+    finally:
+        await admin.close()
+
+
 async def create_topics(kafka: KafkaSettings, topics: TopicSettings) -> tuple[str, ...]:
     """Create the topics that are missing; those that exist are left as they are.
 
@@ -179,15 +194,23 @@ async def create_topics(kafka: KafkaSettings, topics: TopicSettings) -> tuple[st
     Raises:
         TransientError: the broker doesn't answer or refuses.
     """
+    specs = TopicNames(topics.prefix).specs(topics.partitions)
+    return await create_missing(kafka, specs, topics.replication)
+
+
+async def create_missing(
+    kafka: KafkaSettings, specs: Sequence[TopicSpec], replication: int
+) -> tuple[str, ...]:
+    """Create those of some topics that are missing; see create_topics."""
     admin = await _connect(kafka)
     try:
-        states = await _states(admin, TopicNames(topics.prefix).specs(topics.partitions))
+        states = await _states(admin, specs)
         wanted = [state.spec for state in states if state.partitions is None]
         if not wanted:
             return ()
         response = await admin.create_topics(
             [
-                NewTopic(spec.name, spec.partitions, topics.replication, topic_configs=spec.configs())
+                NewTopic(spec.name, spec.partitions, replication, topic_configs=spec.configs())
                 for spec in wanted
             ]
         )
