@@ -165,9 +165,9 @@ def replay(
             sys.stdout.write(replayed_line(letter, what, as_json=as_json, dry_run=dry_run) + "\n")
 
     async def send() -> dict[str, int]:
-        from stream import replay as sender
+        from stream import resend
 
-        return await sender.replay(
+        return await resend.replay(
             settings, selection, told=told, max_attempts=max_attempts, limit=limit, dry_run=dry_run
         )
 

@@ -196,8 +196,8 @@ async def test_a_letter_that_names_a_topic_which_is_no_input_is_not_sent_there(r
 KILLED = """
 import os, signal, sys
 from aiokafka import AIOKafkaProducer
-import stream.replay
-stream.replay.CHUNK_ITEMS = 40
+import stream.resend
+stream.resend.CHUNK_ITEMS = 40
 point, fuse = sys.argv.pop(1), [3]
 
 def burn():
@@ -256,7 +256,7 @@ async def test_a_replay_that_is_killed_and_run_again_replays_each_letter_once(
 async def test_of_two_replays_at_a_time_the_later_one_goes_on_and_nothing_is_sent_twice(
     real_bootstrap: str,
 ) -> None:
-    from stream import replay
+    from stream import resend
     from stream.letters import Selection
     from stream.outlet import FencedError
 
@@ -266,9 +266,9 @@ async def test_of_two_replays_at_a_time_the_later_one_goes_on_and_nothing_is_sen
     later: list[asyncio.Task[Counter[str]]] = []
 
     async def second() -> Counter[str]:
-        return await replay.replay(settings, Selection(), told=lambda letter, what: None)
+        return await resend.replay(settings, Selection(), told=lambda letter, what: None)
 
-    original, calls = replay._Run._write, [0]
+    original, calls = resend._Run._write, [0]
 
     async def write(self: Any, chunk: Any) -> None:
         """Before its second chunk, the first replay meets another."""
@@ -278,12 +278,12 @@ async def test_of_two_replays_at_a_time_the_later_one_goes_on_and_nothing_is_sen
             await later[0]
         await original(self, chunk)
 
-    replay._Run._write, chunk_items, replay.CHUNK_ITEMS = write, replay.CHUNK_ITEMS, 50  # type: ignore[method-assign, misc]
+    resend._Run._write, chunk_items, resend.CHUNK_ITEMS = write, resend.CHUNK_ITEMS, 50  # type: ignore[method-assign, misc]
     try:
         with pytest.raises(FencedError, match="another replay"):
             await second()
     finally:
-        replay._Run._write, replay.CHUNK_ITEMS = original, chunk_items  # type: ignore[method-assign, misc]
+        resend._Run._write, resend.CHUNK_ITEMS = original, chunk_items  # type: ignore[method-assign, misc]
     assert later[0].result()["replayed"] == count - 50
     assert len(await everything(settings, "posts")) == 2 * count
 
