@@ -169,24 +169,29 @@ class LaneMetrics:
         verdicts: Tally[tuple[str, str]] = Tally()
         abstained: Tally[str] = Tally()
         reasons: Tally[str] = Tally()
-        results = filtered = 0
+        filtered = 0
+        labelled: list[TextResult] = []
+        images = 0
         for answer in answers:
             outcome = answer.outcome
-            if isinstance(outcome, PipelineError):
+            if isinstance(outcome, TextResult):
+                labelled.append(outcome)
+            elif isinstance(outcome, tuple):  # one for each campaign
+                labelled += outcome
+                filtered += not outcome
+            elif isinstance(outcome, PipelineError):
                 reasons[outcome.reason] += 1
-                continue
-            many = outcome if isinstance(outcome, tuple) else (outcome,)
-            results += len(many)
-            filtered += not many
-            for result in many:
-                if not isinstance(result, TextResult):
-                    verdicts[result.gallery, result.verdict] += 1
-                    continue
-                window.confidence[result.label_set] += result.candidates[0].probability
-                if result.label is None:
-                    abstained[result.label_set] += 1
-                else:
-                    verdicts[result.label_set, result.label] += 1
+            else:
+                images += 1
+                verdicts[outcome.gallery, outcome.verdict] += 1
+        results = len(labelled) + images
+        for (name, label), count in Tally([(one.label_set, one.label) for one in labelled]).items():
+            if label is None:
+                abstained[name] += count
+            else:
+                verdicts[name, label] += count
+        for result in labelled:
+            window.confidence[result.label_set] += result.candidates[0].probability
         for (name, verdict), count in verdicts.items():
             self._exposition.verdicts.labels(lane, name, verdict).inc(count)
         for reason, count in reasons.items():
