@@ -23,6 +23,8 @@ class Assignment:
     def __init__(self, make_delivery: MakeDelivery) -> None:
         self.deliveries: dict[TopicPartition, PartitionDelivery] = {}
         """Open deliveries; a partition that is being opened is not here yet."""
+        self.settled = False
+        """Whether all partitions of the latest assignment, which may be none, are open."""
         self.on_failure: Callable[[BaseException], None] = _raise
         self._make_delivery = make_delivery
         self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
@@ -38,6 +40,12 @@ class Assignment:
         """Their size."""
         return sum(delivery.pending_bytes for delivery in self.deliveries.values())
 
+    @property
+    def writing_since(self) -> float | None:
+        """When the delivery that writes longest began to, on the monotonic clock."""
+        since = (delivery.writing_since for delivery in self.deliveries.values())
+        return min((one for one in since if one is not None), default=None)
+
     async def assign(self, partitions: set[TopicPartition], consumer: AIOKafkaConsumer) -> None:
         """Open partitions side by side, and start each from its committed offset.
 
@@ -46,9 +54,11 @@ class Assignment:
         """
         await self.close()
         await asyncio.gather(*(self._open(partition, consumer) for partition in sorted(partitions)))
+        self.settled = True
 
     async def revoke(self, partitions: set[TopicPartition]) -> None:
         """Let go of partitions; what is not committed is given up."""
+        self.settled = False
         await asyncio.gather(*(self._close(partition) for partition in partitions))
 
     async def close(self) -> None:

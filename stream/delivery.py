@@ -14,6 +14,7 @@ The steps, which the body of `PartitionDelivery` repeats and the chaos tests kil
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -33,11 +34,14 @@ ATTEMPTS: Final = 5
 
 FIRST_BACKOFF_S: Final = 0.2
 
+SMALLER_TWICE: Final = 2
+"""What is too large is made smaller so often: a result becomes a dead letter, that one loses its value."""
+
 LET_GO_TIMEOUT_S: Final = 2.0
 """To say on leaving that nothing died: one round trip. Unsaid, the next owner looks closer for a while."""
 
 Build = Callable[[Sequence[Item], bool], list[OutputRecord]]
-"""Turns answers into records; True leaves out the values of dead letters that are too large."""
+"""Turns answers into records; True makes what was too large for the broker smaller."""
 
 Done = Callable[[Sequence[Item]], None]
 
@@ -82,6 +86,8 @@ class PartitionDelivery:
         self._drained = asyncio.Event()
         self._drained.set()
         self._progress = asyncio.Event()
+        self.writing_since: float | None = None
+        """When it began to write the chunk that it is writing, on the monotonic clock."""
         self._writing = asyncio.Lock()
         self._noting: asyncio.Task[None] | None = None
 
@@ -187,10 +193,10 @@ class PartitionDelivery:
                     await self._outlet.write([], self._committed, self.suspicion.let_go())
 
     async def _deliver(self, chunk: list[Item]) -> None:
-        next_offset = chunk[-1].record.offset + 1
+        self.writing_since = time.monotonic()
         async with self._writing:
-            note = self.suspicion.working(next_offset, self.next_offset)
-            await self._write(chunk, next_offset, note)
+            await self._write_fitting(chunk)
+        self.writing_since = None
         # 5. Say what is done.
         self.pending -= len(chunk)
         self.pending_bytes -= sum(answer.size_bytes for answer in chunk)
@@ -204,19 +210,33 @@ class PartitionDelivery:
             offset = first_offset if self._committed is None else int(self._committed)
             await self._write([], offset, text)
 
+    async def _write_fitting(self, chunk: Sequence[Item]) -> None:
+        """Write a chunk; where something in it is too large, in halves, until that stands alone."""
+        next_offset = chunk[-1].record.offset + 1
+        note = self.suspicion.working(next_offset, self.next_offset)
+        try:
+            await self._write(chunk, next_offset, note)
+        except RecordTooLargeError:
+            half = len(chunk) // 2
+            await self._write_fitting(chunk[:half])
+            await self._write_fitting(chunk[half:])
+
     async def _write(self, chunk: Sequence[Item], next_offset: int, note: str) -> None:
-        omit_large = False
+        too_large = 0
         for attempt in range(1, ATTEMPTS + 1):
             # 2. Build their records.
-            records = self._build(chunk, omit_large) if chunk else []
+            records = self._build(chunk, too_large > 0) if chunk else []
             try:
                 # 3. Write the records and the next input offset as one.
                 await self._outlet.write(records, next_offset, note)
                 break
             except RecordTooLargeError:
-                if omit_large:
+                too_large += 1
+                if too_large > SMALLER_TWICE:
                     raise FatalError("the broker refuses even the facts of a dead letter") from None
-                omit_large = True
+                if len(chunk) > 1:
+                    await self._was_committed(next_offset)
+                    raise
             except TransientError as error:
                 if attempt == ATTEMPTS:
                     raise

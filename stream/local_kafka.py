@@ -21,7 +21,7 @@ PROPERTIES: Final = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT",
     "num.partitions": "4",
     "default.replication.factor": "1",
     "offsets.topic.replication.factor": "1",
@@ -66,13 +66,23 @@ class LocalKafka:
         home: the distribution's folder, with libs/.
         folder: for data, settings and logs; a folder used before is taken up again.
         properties: further lines of server.properties.
+        proxy_port: where a proxy listens, if there is one: clients that come to `behind_proxy_port` are told
+            to find the broker there.
     """
 
-    def __init__(self, home: Path, folder: Path, properties: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        folder: Path,
+        properties: Mapping[str, str] | None = None,
+        *,
+        proxy_port: int | None = None,
+    ) -> None:
         self._home = home
         self._folder = folder
         self._properties = dict(properties or {})
-        self._port, self._controller_port = _free_ports(2)
+        self._port, self._controller_port, self.behind_proxy_port = _free_ports(3)
+        self._proxy_port = proxy_port
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -119,11 +129,15 @@ class LocalKafka:
 
     def _write_settings(self) -> None:
         listeners = f"PLAINTEXT://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{self._controller_port}"
+        advertised = f"PLAINTEXT://127.0.0.1:{self._port}"
+        if self._proxy_port is not None:
+            listeners += f",PROXIED://127.0.0.1:{self.behind_proxy_port}"
+            advertised += f",PROXIED://127.0.0.1:{self._proxy_port}"
         properties = {
             **PROPERTIES,
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
             "listeners": listeners,
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._port}",
+            "advertised.listeners": advertised,
             "log.dirs": str(self._folder / "data"),
             **self._properties,
         }

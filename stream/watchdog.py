@@ -48,16 +48,24 @@ class Watchdog:
         self._clock = clock
         self._timer = timer
         self._last_progress: dict[str, float] = {}
+        self._writing_since: dict[str, float] = {}
         self._ending = False
 
     def progressed(self, lane: str) -> None:
         """Something was committed in a lane, or it has nothing to do. The lane is watched from now on."""
         self._last_progress[lane] = self._clock()
 
+    def writing(self, lane: str, since: float | None) -> None:
+        """Say when a lane's oldest write under way began: no other partition's commits excuse it."""
+        if since is None:
+            self._writing_since.pop(lane, None)
+        else:
+            self._writing_since[lane] = since
+
     def stalled_s(self) -> float:
-        """Seconds since the last progress of the lane that has waited longest; 0 while none is watched."""
+        """Seconds since the last progress, or the oldest write, of the lane that waits longest."""
         now = self._clock()
-        return now - min(self._last_progress.values(), default=now)
+        return now - min([*self._last_progress.values(), *self._writing_since.values()], default=now)
 
     def check(self) -> None:
         """Arm the timer for what is left. Called every second; a loop that hangs stops calling it."""
@@ -74,5 +82,6 @@ class Watchdog:
     def stop(self, lane: str) -> None:
         """Watch a lane no longer; disarmed after the last."""
         self._last_progress.pop(lane, None)
+        self._writing_since.pop(lane, None)
         if not self._last_progress and not self._ending:
             self._timer.cancel_dump_traceback_later()

@@ -183,6 +183,30 @@ async def test_what_is_too_large_is_written_without_its_value():
     assert written(outlet) == [0]
 
 
+class SmallOutlet(FakeOutlet):
+    """A broker that takes few records at a time, and one record never, until it is made smaller."""
+
+    def __init__(self, told: Told, most: int, never: bytes) -> None:
+        super().__init__()
+        self._told, self._most, self._never = told, most, never
+
+    async def write(self, records: Sequence[OutputRecord], next_offset: int, note: str = "") -> None:
+        refused = any(record.value == self._never for record in records) and not self._told.omitted[-1]
+        if refused or len(records) > self._most:
+            raise RecordTooLargeError("too large")
+        await super().write(records, next_offset, note)
+
+
+async def test_only_what_is_too_large_by_itself_is_made_smaller():
+    told = Told()
+    outlet = SmallOutlet(told, most=3, never=b"5")
+    delivery = await deliver(outlet, told, *range(8))
+    assert written(outlet) == list(range(8))
+    assert told.omitted.count(True) == 1
+    assert told.done == [list(range(8))]
+    assert (outlet.committed, delivery.pending) == (8, 0)
+
+
 async def test_the_next_chunk_keeps_its_values():
     outlet, told = FakeOutlet([Fault(RecordTooLargeError("too large"))]), Told()
     await deliver(outlet, told, 0, 1, max_items=1)
@@ -190,7 +214,7 @@ async def test_the_next_chunk_keeps_its_values():
 
 
 async def test_what_is_too_large_even_without_its_value_stops_the_worker():
-    outlet, told = FakeOutlet([Fault(RecordTooLargeError("too large"))] * 2), Told()
+    outlet, told = FakeOutlet([Fault(RecordTooLargeError("too large"))] * 3), Told()
     with pytest.raises(FatalError, match="even the facts"):
         await deliver(outlet, told, 0)
     assert told.done == []

@@ -93,3 +93,19 @@ def test_a_lane_that_stopped_is_forgotten_and_the_last_one_disarms(world: World)
     assert world.left_s() == 10
     world.watchdog.stop("image")
     assert world.timer.armed_for[-1] == float("inf")
+
+
+def test_a_write_that_hangs_is_not_excused_by_what_other_partitions_commit(world: World):
+    world.watchdog.writing("text", since=world.now)
+    for _ in range(8):
+        world.now += 1
+        world.watchdog.progressed("text")
+    assert world.left_s() == 2
+
+
+def test_a_write_that_ended_is_forgotten(world: World):
+    world.watchdog.writing("text", since=world.now)
+    world.now += 8
+    world.watchdog.writing("text", since=None)
+    world.watchdog.progressed("text")
+    assert world.left_s() == 10
