@@ -1,4 +1,4 @@
-"""`feedsight labels`: label sets, looked over."""
+"""`feedsight labels`: label sets, looked over, put in force on running workers, and taken back."""
 
 import json
 from pathlib import Path
@@ -6,31 +6,38 @@ from typing import Annotated
 
 import typer
 
+from cli.labels_history import diff, history, show
+from cli.labels_live import apply, promote, remove, rollback
 from cli.options import fail
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    labels = typer.Typer(help="Check label sets.", no_args_is_help=True)
+    labels = typer.Typer(
+        help="Check label sets, and change them while the workers run.", no_args_is_help=True
+    )
 
     @labels.callback()
     def _root() -> None:
-        """Check label sets."""
+        """Check label sets, and change them while the workers run."""
 
-    @labels.command()
-    def lint(
-        file: Annotated[Path, typer.Argument(metavar="FILE", help="A label set, YAML or JSON.")],
-        as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    ) -> None:
-        """Look a label set over: what is wrong in it, with the line, and what would make it better.
-
-        Exit status: 0 nothing wrong (advice may stand), 1 problems, 2 the file is not there.
-
-        Example: feedsight labels lint news.yaml
-        """
-        raise typer.Exit(_lint(file, as_json=as_json))
-
+    labels.command()(lint)
+    for command in (apply, show, history, diff, rollback, promote, remove):
+        labels.command()(command)
     app.add_typer(labels, name="labels")
+
+
+def lint(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A label set, YAML or JSON.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Look a label set over: what is wrong in it, with the line, and what would make it better.
+
+    Exit status: 0 nothing wrong (advice may stand), 1 problems, 2 the file is not there.
+
+    Example: feedsight labels lint news.yaml
+    """
+    raise typer.Exit(_lint(file, as_json=as_json))
 
 
 def _lint(file: Path, *, as_json: bool) -> int:

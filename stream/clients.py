@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from config import KafkaSettings
@@ -76,6 +76,18 @@ def reader(settings: KafkaSettings, *topics: str, from_start: bool) -> AIOKafkaC
         fetch_max_wait_ms=settings.fetch_max_wait_ms,
         **client_options(settings),
     )
+
+
+async def assign_whole(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    """Give a started reader, made without topics, all partitions of one that exists.
+
+    Such a reader can ask which topics there are before it names one: naming a missing topic makes some
+    brokers create it.
+    """
+    consumer.subscribe([topic])
+    while not consumer.assignment():  # noqa: ASYNC110 - it is done by a task of the consumer's own
+        await asyncio.sleep(0.01)
+    return sorted(consumer.assignment())
 
 
 async def stop_quietly(client: AIOKafkaProducer | AIOKafkaConsumer, timeout_s: float = 5.0) -> None:

@@ -76,9 +76,7 @@ class ControlTopic:
         """
         newest: dict[str, Change] = {}
         try:
-            numbers = self._consumer.partitions_for_topic(self.topic) or set()
-            partitions = [TopicPartition(self.topic, number) for number in sorted(numbers)]
-            self._consumer.assign(partitions)
+            partitions = await clients.assign_whole(self._consumer, self.topic)
             await self._consumer.seek_to_beginning(*partitions)
             ends = await self._consumer.end_offsets(partitions)
             while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):

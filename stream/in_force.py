@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from config import Settings
@@ -76,9 +76,7 @@ class InForce:
             await self._consumer.start()
             if topic not in await self._consumer.topics():
                 return self
-            numbers = self._consumer.partitions_for_topic(topic) or set()
-            partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
-            self._consumer.assign(partitions)
+            partitions = await clients.assign_whole(self._consumer, topic)
             since_ms = int((time.time() - LOOK_BACK_S) * 1_000)
             ends = await self._consumer.end_offsets(partitions)
             found = await self._consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))

@@ -122,6 +122,7 @@ async def publish(
     label_set: LabelSet,
     *,
     in_force: bool = True,
+    archive: bool = True,
     by: str | None = None,
     note: str | None = None,
 ) -> int:
@@ -131,6 +132,7 @@ async def publish(
         settings: how to reach the brokers, and the prefix.
         label_set: with a version.
         in_force: False archives it only.
+        archive: whether it is kept under its version; False where it is already.
         by: who publishes it.
         note: what it is for.
 
@@ -152,7 +154,8 @@ async def publish(
     headers = [("content-type", b"application/json")]
     headers += [(name, value.encode()) for name, value in ((BY, by), (NOTE, note)) if value]
     value = label_set.to_json()
-    keys = [archive_key(key, str(label_set.version)), *([key] if in_force else [])]
+    keys = [archive_key(key, str(label_set.version))] if archive else []
+    keys += [key] if in_force else []
     return await _send(settings, [(one, value) for one in keys], headers)
 
 

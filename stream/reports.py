@@ -44,6 +44,7 @@ class Reports(mode.Service):  # type: ignore[misc]
         self._topic = TopicNames(settings.topics.prefix).metrics
         self._waiting: deque[tuple[str, MetricsSnapshot | WorkerEvent]] = deque(maxlen=MAX_WAITING)
         self._wake = asyncio.Event()
+        self._sending = asyncio.Lock()
         self._producer: AIOKafkaProducer | None = None
 
     def event(self, lane: str, **facts: Any) -> None:
@@ -96,10 +97,17 @@ class Reports(mode.Service):  # type: ignore[misc]
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_TIMEOUT_S):
                 await self._send()
-        if self._producer is not None:
-            await clients.stop_quietly(self._producer)
+        async with self._sending:
+            self._waiting.clear()
+            producer, self._producer = self._producer, None
+            if producer is not None:
+                await clients.stop_quietly(producer)
 
     async def _send(self) -> None:
+        async with self._sending:
+            await self._send_waiting()
+
+    async def _send_waiting(self) -> None:
         try:
             if self._producer is None and self._waiting:
                 producer = clients.idempotent_producer(self._settings.kafka)
