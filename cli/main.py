@@ -14,6 +14,7 @@ COMMANDS: Final = (
     "tail",
     "topics",
     "labels",
+    "replay",
     "vectors",
     "evaluate",
     "evaluate_images",

@@ -1,4 +1,4 @@
-"""`feedsight tail`: watch results, dead letters and metrics as they come."""
+"""`feedsight tail`: watch results, dead letters, events and what else there is, as it comes."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from config import Settings
     from stream.client import Incoming
 
-Channel = Literal["labels", "matches", "dead-letters", "metrics"]
+Channel = Literal["labels", "matches", "dead-letters", "metrics", "events", "review", "feedback", "diffs"]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,9 +34,13 @@ def tail(
     until_end: Annotated[bool, typer.Option("--until-end", help="Stop at the present end.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many.")] = None,
 ) -> None:
-    """Watch committed results, dead letters or metrics.
+    """Watch committed results, dead letters or metrics; items to review, corrections, diffs of a replay.
 
-    Example: feedsight tail labels --kafka 127.0.0.1:9092
+    `events` are those of the metrics topic: bursts of one story, drift, versions in force or refused.
+
+    Examples:
+      feedsight tail labels --kafka 127.0.0.1:9092
+      feedsight tail events --kafka 127.0.0.1:9092
     """
     hush_client_logs()
     settings = read_settings(config, {"kafka": {"bootstrap": kafka}, "topics": {"prefix": prefix}})
@@ -64,17 +68,20 @@ def show_channel(
         limit: stop after so many.
         reason: of dead letters, only those with this reason.
     """
+    from cli.dlq_output import printable
     from stream.client import read
     from workers.errors import PipelineError
 
     async def show() -> None:
         shown = 0
-        topic = settings.topics.prefix + channel
+        topic = settings.topics.prefix + ("metrics" if channel == "events" else channel)
         async for record in read(settings.kafka, topic, from_start=from_start, until_end=until_end):
             found = _dead_letter(record) if channel == "dead-letters" else _parsed(record)
             if reason is not None and found.get("reason") != reason:
                 continue
-            line = orjson.dumps(found).decode() if as_json else _LINES[channel](found)
+            if channel == "events" and found.get("kind", "snapshot") == "snapshot":
+                continue
+            line = orjson.dumps(found).decode() if as_json else printable(_line(channel, found))
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
             shown += 1
@@ -143,6 +150,8 @@ def _dead_letter_line(found: dict[str, Any]) -> str:
 
 
 def _metrics_line(found: dict[str, Any]) -> str:
+    if found.get("kind", "snapshot") != "snapshot":
+        return _event_line(found)
     latency = found.get("latency") or {}
     dead = sum((found.get("dead_letters") or {}).values())
     p50, p99 = (latency.get(name) for name in ("p50_s", "p99_s"))
@@ -153,9 +162,57 @@ def _metrics_line(found: dict[str, Any]) -> str:
     )
 
 
+def _event_line(found: dict[str, Any]) -> str:
+    """What happened, in a line that says all a person needs: `14:02:31  news  in force: version 4`."""
+    kind, version = found.get("kind"), found.get("version")
+    detail = found.get("detail") or ""
+    took = f" after {found['took_s']:.3f} s" if found.get("took_s") is not None else ""
+    said = {
+        "started": f"worker {found.get('worker')} starts",
+        "stopped": f"worker {found.get('worker')} stops",
+        "in_force": f"version {version} in force{took}",
+        "removed": f"taken out of force{took}",
+        "refused": f"version {version} refused: {detail}",
+        "refit": f"refitted: {detail}",
+    }.get(str(kind), detail or str(kind))
+    at = str(found.get("at") or "")[11:19]
+    return f"{at:<8}  {found.get('name') or found.get('lane') or '':<16}  {said}"
+
+
+def _review_line(found: dict[str, Any]) -> str:
+    why = "+".join(found.get("why") or ())
+    text = " ".join(str(found.get("text") or "").split())[:100]
+    label = f"{found.get('label') or '–'} {found.get('probability') or 0:.0%}"
+    return f"{found.get('id', '?'):<24}  {found.get('name', '?')}  {label:<24}  {why:<16}  {text}"
+
+
+def _feedback_line(found: dict[str, Any]) -> str:
+    label = found.get("label") or "none of the labels"
+    return f"{found.get('id', '?'):<24}  {found.get('name') or '':<16}  {label}  by {found.get('by') or '?'}"
+
+
+def _diff_line(found: dict[str, Any]) -> str:
+    text = " ".join(str(found.get("text") or "").split())[:100]
+    change = f"{found.get('old') or '–'} → {found.get('new') or '–'}"
+    versions = f"{found.get('name')} {found.get('old_version')} → {found.get('new_version')}"
+    return f"{found.get('id', '?'):<24}  {versions}  {change:<32}  {text}"
+
+
+def _line(channel: Channel, found: dict[str, Any]) -> str:
+    """A record in one line for people; one that is not ours as it is."""
+    try:
+        return _LINES[channel](found)
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError):
+        return orjson.dumps(found).decode()
+
+
 _LINES = {
     "labels": _label_line,
     "matches": _match_line,
     "dead-letters": _dead_letter_line,
     "metrics": _metrics_line,
+    "events": _event_line,
+    "review": _review_line,
+    "feedback": _feedback_line,
+    "diffs": _diff_line,
 }

@@ -1,4 +1,4 @@
-"""Labels the past again with another version of a label set, beside the live stream, and tells what would change.
+"""Labels the past again with another version of a label set, and tells what would change.
 
 It joins no consumer group, commits nothing and writes to no topic that a worker reads as input: the live lane
 does not know of it. Its rate is bounded, so that it leaves the machine and the broker to the stream.
