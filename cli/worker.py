@@ -23,6 +23,8 @@ EXAMPLES: Final = """Examples:
 
   feedsight worker image --mode defect --references good_parts/ --kafka localhost:9092
 
+  feedsight worker text --processes 4 --kafka localhost:9092 --labels config/labels/news_topics.yaml
+
   feedsight worker all --config feedsight.yaml
 """
 
@@ -58,6 +60,13 @@ def worker(
     metrics_port: Annotated[
         int | None, typer.Option(help="Port of /metrics and /health on loopback; 0 is off.")
     ] = None,
+    processes: Annotated[
+        int, typer.Option(help="Worker processes in the same group, started again when they fall.", min=1)
+    ] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of the model; 0 takes all cores. Processes share them out.", min=0),
+    ] = None,
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"],
         typer.Option(case_sensitive=False, help="What is logged, on stderr."),
@@ -66,7 +75,9 @@ def worker(
     """Label posts and match images from Kafka until told to stop.
 
     SIGTERM finishes what is in flight. The exit status is 0 after that, 1 when the worker could not go on and
-    should be started again, 2 when settings, labels or references are wrong.
+    should be started again, 2 when settings, labels or references are wrong. With several processes, one that
+    falls is started again, and each has its metrics on a port of its own, from --metrics-port upwards; no
+    more can work than the topic has partitions.
     """
     from config import SettingsError, load_settings
 
@@ -83,8 +94,13 @@ def worker(
                 "kafka": {"bootstrap": kafka, "group": group},
                 "topics": {"prefix": prefix},
                 "lane": {"delivery": delivery},
-                "text": {"labels": labels, "model": model if lane != "image" else None},
+                "text": {
+                    "labels": labels,
+                    "model": model if lane != "image" else None,
+                    "threads": threads,
+                },
                 "image": {
+                    "threads": threads,
                     "mode": mode,
                     "references": references,
                     "threshold": threshold,
@@ -96,7 +112,20 @@ def worker(
         )
     except SettingsError as error:
         _refuse(str(error))
+    if processes > 1:
+        raise typer.Exit(_lead(processes, lane, settings))
     raise typer.Exit(_run(lane, settings))
+
+
+def _lead(processes: int, lane: str, settings: "Settings") -> int:
+    """Run several worker processes; this one only looks after them."""
+    import os
+
+    from cli.crew import lead
+
+    section = settings.image if lane == "image" else settings.text
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return lead(processes, sys.argv[1:], threads=section.threads or cores, metrics_port=settings.metrics.port)
 
 
 def _run(lane: str, settings: "Settings") -> int:
