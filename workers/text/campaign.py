@@ -6,15 +6,17 @@ from typing import Final, NamedTuple
 import numpy as np
 import xxhash
 
-from config import TextSettings
+from config import DriftSettings, TextSettings
 from schemas import Abstain, Candidate, Evidence, LabelSet, TextResult
 from workers.errors import FatalError
+from workers.text.campaign_watch import CampaignWatch, known_of
 from workers.text.cascade_lane import CascadeLane
 from workers.text.duplicates import CAPACITY, Remembered
 from workers.text.encoders import Encoders, LaneKind, PreparedPost, Rows, TextBatch
 from workers.text.evidence import NearestText, words_that_counted
 from workers.text.filters import PostFilter
 from workers.text.heads.abstain import choose_threshold
+from workers.text.heads.base import Embeddings
 from workers.text.lane import Fitted, Knowledge, Lane, Prediction, SentenceLane, read_knowledge
 from workers.text.results import rank, text_result
 from workers.text.static_lane import StaticLane
@@ -48,6 +50,7 @@ class Campaign:
         knowledge: what is known of the labels.
         lane: fitted to it.
         threshold: the probability below which no label is given.
+        known: embeddings of all that is known of the labels, by which novelty is measured.
         nearest: finds evidence; None where there is to be none.
         explain: the models, where results are to name the words that counted.
         capacity: answers remembered, for posts that say the same.
@@ -61,6 +64,7 @@ class Campaign:
         lane: Lane,
         *,
         threshold: float,
+        known: Embeddings,
         nearest: NearestText | None,
         explain: Encoders | None,
         capacity: int = CAPACITY,
@@ -74,6 +78,9 @@ class Campaign:
         self._knowledge = knowledge
         self._lane = lane
         self._threshold = threshold
+        self._known = known
+        self.watch: CampaignWatch | None = None
+        """Looks for drift, where somebody wants to know."""
         self._nearest = nearest
         self._explain = explain
         self._remembered: Remembered[Answer] = Remembered(max(capacity, MIN_REMEMBERED))
@@ -150,7 +157,13 @@ class Campaign:
                 known = known and best.probability >= 1 - sum(c.probability for c in candidates)
             held = tuple(c.label for c in candidates if c.probability >= self._threshold) if many else None
             made.append(Answer(best.label if known else None, candidates, margin, held, why))
+        if self.watch is not None:
+            self.watch.see(prediction, np.array([answer.label is not None for answer in made]))
         return made
+
+    def watch_drift(self, settings: DriftSettings) -> None:
+        """Look for drift from now on."""
+        self.watch = CampaignWatch(self._knowledge.names, self._known, settings)
 
     def _with_words(
         self, encoders: Encoders, text: str, evidence: Evidence, prediction: Prediction, at: int
@@ -204,6 +217,7 @@ def fit_campaign(
         knowledge,
         lane,
         threshold=_threshold(label_set, knowledge, lane, fitted, encoders.batch(sample)),
+        known=known_of(fitted),
         nearest=nearest,
         explain=encoders if settings.explain else None,
         capacity=capacity,

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from river.drift import ADWIN, PageHinkley
 
 from workers.text.drift_windows import DISTANCES, SIGNALS, Block, Reference, merge
 
@@ -61,6 +60,8 @@ class _Detectors:
     """river's detectors for one signal."""
 
     def __init__(self, name: str) -> None:
+        from river.drift import ADWIN, PageHinkley  # a fifth of a second that only a watched stream needs
+
         mode = "up" if name in DISTANCES else "both"
         self._jump: Any = PageHinkley(min_instances=10, delta=PH_DELTA, threshold=PH_THRESHOLD, mode=mode)
         self._creep: Any = ADWIN(delta=ADWIN_DELTA, clock=4, grace_period=10)  # type: ignore[no-untyped-call]

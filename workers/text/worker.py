@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from config import TextSettings
+from config import DriftSettings, TextSettings
 from schemas import LabelSet, Post, TextResult
 from workers.base import Applied, Change
 from workers.errors import FatalError, PipelineError
@@ -64,6 +64,7 @@ class TextWorker:
         self._routes: dict[str, str] = {}
         self._ready = False
         self._changing = Lock()
+        self._drift: DriftSettings | None = None
 
     @property
     def model(self) -> str:
@@ -209,8 +210,17 @@ class TextWorker:
                 texts += phrases_of(label_set)
         self._encoders.known(list(dict.fromkeys(texts)))
 
+    def watch_drift(self, settings: DriftSettings) -> None:
+        """Look for drift in each campaign, from its version's first post on."""
+        with self._changing:
+            self._drift = settings
+            for campaign in self._campaigns:
+                campaign.watch_drift(settings)
+
     def _put(self, campaign: Campaign) -> None:
         with self._changing:
+            if self._drift is not None:
+                campaign.watch_drift(self._drift)
             others = self.campaigns
             kept = [other for other in others if other.name != campaign.name]
             self._campaigns = tuple(sorted([*kept, campaign], key=lambda c: c.name))
