@@ -1,6 +1,7 @@
 """aiokafka clients made from the settings; the one place that knows how they are configured."""
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -78,6 +79,15 @@ def reader(settings: KafkaSettings, *topics: str, from_start: bool) -> AIOKafkaC
     )
 
 
+CONSUMER_TASKS: Final = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task")
+"""What aiokafka's group coordinator runs (aiokafka/consumer/group_coordinator.py)."""
+
+CANCELLATIONS: Final = 3
+"""A cancelled sender of aiokafka waits for tasks of its own; the next one takes it out of that."""
+
+CANCELLATION_S: Final = 0.5
+
+
 async def assign_whole(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
     """Give a started reader, made without topics, all partitions of one that exists.
 
@@ -91,9 +101,34 @@ async def assign_whole(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPart
 
 
 async def stop_quietly(client: AIOKafkaProducer | AIOKafkaConsumer, timeout_s: float = 5.0) -> None:
-    """Stop a client that may be broken: it is given up after the timeout."""
+    """Stop a client that may be broken: after the timeout its tasks are ended, whatever they wait for."""
     try:
         async with asyncio.timeout(timeout_s):
             await client.stop()
     except (KafkaError, TimeoutError, OSError):
-        return
+        await _abandon(client)
+
+
+async def _abandon(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """End the tasks of a client that did not stop.
+
+    They would go on for ever: a producer would send what it still holds once the broker is back, and a
+    consumer would send heartbeats and hold its partitions.
+    """
+    if isinstance(client, AIOKafkaProducer):
+        connections = client.client
+        tasks = [client._sender.sender_task if client._sender is not None else None]
+    else:
+        connections = client._client
+        group, fetcher = client._coordinator, client._fetcher
+        tasks = [getattr(group, name, None) for name in CONSUMER_TASKS]
+        tasks.append(fetcher._fetch_task if fetcher is not None else None)
+    running = {task for task in tasks if task is not None and not task.done()}
+    for _ in range(CANCELLATIONS):
+        for task in running:
+            task.cancel()
+        if running:
+            _, running = await asyncio.wait(running, timeout=CANCELLATION_S)
+    with suppress(KafkaError, TimeoutError, OSError):
+        async with asyncio.timeout(CANCELLATION_S):
+            await connections.close()
