@@ -77,7 +77,8 @@ class LabelSet(Message):
     """Labels that are decided together: a campaign, when it is on the `label-sets` topic.
 
     One label alone is a filter (relevant or not). `route` names a further topic for this set's results.
-    `sample` holds unlabelled posts of the stream that the set adapts to.
+    `sample` holds unlabelled posts of the stream that the set adapts to, `counterexamples` posts that are about
+    none of the labels.
     """
 
     name: Name
@@ -94,6 +95,8 @@ class LabelSet(Message):
     sample: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=10_000)], ...], Field(max_length=10_000)
     ] = ()
+
+    counterexamples: tuple[Annotated[str, Field(min_length=1, max_length=200_000)], ...] = ()
 
     @model_validator(mode="after")
     def _names_differ(self) -> "LabelSet":

@@ -110,6 +110,7 @@ def read_knowledge(
             phrases.append((label.description, index, "description"))
         phrases += [(phrase, index, "phrasing") for phrase in label.phrasings]
         given += [(text, index) for text in label.examples]
+    given += [(text, -1) for text in label_set.counterexamples]
     indices = {label.name: index for index, label in enumerate(label_set.labels)}
     for text, name in examples:
         if name is None:
