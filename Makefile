@@ -40,8 +40,8 @@ unit: $(VENV)/.dev  ## the tests that need no broker
 broker: $(VENV)/.dev  ## the tests on the embedded broker and on a real Kafka
 	@$(BIN)/python -m pytest tests/broker
 
-chaos: $(VENV)/.dev  ## real workers killed on a real Kafka
-	@$(BIN)/python -m pytest tests/chaos
+chaos: $(VENV)/.dev  ## 100 faults over a million posts on a real Kafka, up to 45 minutes; CHAOS="--seed 8" is another
+	@$(BIN)/python -m tests.chaos.run --seed 7 --posts 1000000 --faults 100 --minutes 45 $(CHAOS)
 
 bench: $(VENV)/.dev  ## the engine against raw aiokafka and a Faust agent
 	@$(BIN)/feedsight bench engine

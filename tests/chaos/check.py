@@ -37,6 +37,7 @@ class Topics:
     labels: str
     matches: str
     dead_letters: str
+    control: tuple[str, ...] = ()
 
 
 @dataclass

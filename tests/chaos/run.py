@@ -15,35 +15,37 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import orjson
 import psutil
 from confluent_kafka import Consumer, KafkaError
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from stream.local_kafka import LocalKafka, find_kafka_home
-from tests.chaos.check import Checker, Topics, Verdict
+from tests.chaos.check import Checker, Topics
 from tests.chaos.crew import Crew
-from tests.chaos.faults import (
+from tests.chaos.faults import FAULTS, draw
+from tests.chaos.feed import Feed
+from tests.chaos.proxy import Proxy
+from tests.chaos.report import Report, text
+from tests.chaos.stage import (
     DRAIN_S,
-    FAULTS,
     REQUEST_TIMEOUT_S,
     SESSION_S,
     STOP_LIMIT_S,
     WATCHDOG_S,
     Stage,
     create_outputs,
-    draw,
+    create_topics,
 )
-from tests.chaos.feed import Feed
-from tests.chaos.proxy import Proxy
 from tests.chaos.watch import Watch
 from tests.chaos.worker import HUGE, RAISES
 
 PARTITIONS = 4
+TOPICS = ("posts", "images", "labels", "matches", "dead-letters")
 PREFIX = "chaos."
 GROUP = "chaos"
 HEAL_LIMIT_S = WATCHDOG_S + 2 * SESSION_S + REQUEST_TIMEOUT_S + 20
@@ -52,40 +54,6 @@ HEAL_LIMIT_S = WATCHDOG_S + 2 * SESSION_S + REQUEST_TIMEOUT_S + 20
 QUEUE_ITEMS = 20_000
 BACK_TO_BACK = 0.25
 """Share of faults that do not wait until the one before has healed."""
-
-
-@dataclass
-class Report:
-    """What a run found; times in seconds, memory in MiB."""
-
-    seed: int
-    delivery: str
-    minutes: float = 0.0
-    sent: int = 0
-    acknowledged: int = 0
-    failed: int = 0
-    unknown: int = 0
-    verdict: Verdict = field(default_factory=Verdict)
-    faults: dict[str, int] = field(default_factory=dict)
-    fault_count: int = 0
-    violations: list[str] = field(default_factory=list)
-    longest_stall_s: float = 0.0
-    longest_stall_in: str = ""
-    longest_stall_by_fault_s: dict[str, float] = field(default_factory=dict)
-    slowest_heal_s: float = 0.0
-    slowest_heal_after: str = ""
-    worker_peak_mib: float = 0.0
-    worker_median_first_half_mib: float = 0.0
-    worker_median_second_half_mib: float = 0.0
-    runner_peak_mib: float = 0.0
-    most_in_flight: int = 0
-    most_queue_bytes: int = 0
-    exits: dict[str, int] = field(default_factory=dict)
-    cpu_s: float = 0.0
-
-    @property
-    def good(self) -> bool:
-        return self.verdict.faultless and not self.violations
 
 
 def worker_settings(bootstrap: str, delivery: str) -> dict[str, Any]:
@@ -124,13 +92,13 @@ def staged(options: argparse.Namespace, folder: Path, delivery: str) -> Iterator
     broker = LocalKafka(home, folder / "kafka", properties, proxy_port=proxy.port)
     proxy.target_port = broker.behind_proxy_port
     broker.start()
-    names = Topics(*(PREFIX + name for name in ("posts", "images", "labels", "matches", "dead-letters")))
+    control = (PREFIX + "label-sets", PREFIX + "references")
+    names = Topics(*(PREFIX + name for name in TOPICS), control)
     admin = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 0})
     create_outputs(admin, [names.labels, names.matches, names.dead_letters], PARTITIONS)
-    inputs = [NewTopic(name, PARTITIONS, 1) for name in (names.posts, names.images)]
-    inputs += [NewTopic(PREFIX + name, 1, 1) for name in ("metrics", "label-sets", "references")]
-    for future in admin.create_topics(inputs).values():
-        future.result(20)
+    create_topics(admin, [names.posts, names.images], PARTITIONS, {})
+    create_topics(admin, [PREFIX + "metrics", PREFIX + "review"], 1, {})
+    create_topics(admin, list(control), 1, {"cleanup.policy": "compact"})
     feed = Feed(
         broker.bootstrap,
         names.posts,
@@ -175,7 +143,7 @@ def chaos(options: argparse.Namespace, folder: Path) -> Report:
             counted[name] += 1
             _inflict(stage, name, report, f"{number}/{len(schedule)}", time.monotonic() - began)
         stage.watch.fault = "none"
-        while not stage.feed.done and time.monotonic() < deadline:
+        while not (options.until_faults or stage.feed.done) and time.monotonic() < deadline:
             time.sleep(0.5)
         stage.feed.stop()
         if not stage.settle(HEAL_LIMIT_S + 60):
@@ -264,40 +232,6 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def text(report: Report) -> str:
-    """For people."""
-    found = report.verdict
-    reasons = ", ".join(f"{count} {reason}" for reason, count in found.reasons.items())
-    faults = ", ".join(f"{count} × {name}" for name, count in report.faults.items())
-    exits = ", ".join(f"{count} × {how}" for how, count in sorted(report.exits.items()))
-    lines = [
-        f"seed {report.seed}, {report.delivery}, {report.minutes} minutes",
-        f"sent          {report.sent:,} ({report.acknowledged:,} acknowledged, {report.failed:,} failed, "
-        f"{report.unknown:,} unknown); {found.inputs:,} on the topics",
-        f"results       {found.results:,}",
-        f"dead letters  {found.dead_letters:,} ({reasons})",
-        f"lost          {found.lost}",
-        f"double        {found.double}",
-        f"else          without input {found.without_input}, wrong answer {found.wrong_answer}, "
-        f"wrong dead letter {found.wrong_dead_letter}, out of order {found.out_of_order}, "
-        f"lost by the broker {found.acknowledged_but_gone}",
-        f"offsets       {found.samples:,} samples: committed too far {found.committed_too_far}, "
-        f"went back {found.committed_back}",
-        f"faults        {report.fault_count}: {faults}",
-        f"longest stall {report.longest_stall_s} s ({report.longest_stall_in}); slowest to catch up after a "
-        f"fault: {report.slowest_heal_s} s ({report.slowest_heal_after})",
-        f"memory        a worker {report.worker_peak_mib} MiB at most; median of the largest "
-        f"{report.worker_median_first_half_mib} in the first half, "
-        f"{report.worker_median_second_half_mib} in the second",
-        f"queue         {report.most_in_flight:,} inputs, {report.most_queue_bytes:,} bytes in flight at most",
-        f"exits         {exits}",
-        f"verdict       {'all invariants hold' if report.good else 'BROKEN'}",
-        *(f"  ! {violation}" for violation in report.violations),
-        *(f"  ! {example}" for example in found.examples),
-    ]
-    return "\n".join(lines)
-
-
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.run", description=__doc__)
     parser.add_argument("--seed", type=int, default=7)
@@ -309,6 +243,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--delivery", choices=["exactly_once", "at_least_once"], default="exactly_once")
     parser.add_argument(
         "--only", default="", help="faults by name, joined by commas, in place of a drawn schedule"
+    )
+    parser.add_argument(
+        "--until-faults", action="store_true", help="end after the last fault, all posts sent or not"
     )
     parser.add_argument("--json", type=Path, help="write the report there too")
     parser.add_argument("--keep", type=Path, help="a folder to work in and to leave logs and data in")

@@ -36,6 +36,7 @@ from schemas import Candidate, ImageMessage, ImageResult, Post, TextResult  # no
 from stream import app  # noqa: E402
 from stream.delivery import PartitionDelivery  # noqa: E402
 from stream.outlet import TransactionalOutlet  # noqa: E402
+from workers.base import Applied, Change  # noqa: E402
 from workers.errors import PipelineError, TransientError  # noqa: E402
 
 LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
@@ -72,13 +73,28 @@ class Mood:
             raise TransientError("the model is busy")
 
 
-class ChaosText:
+class Instructed:
+    """Reads its control topic, which changes nothing: a checksum is a checksum."""
+
+    ready = True
+
+    def __init__(self) -> None:
+        self.in_force: dict[str, str] = {}
+
+    def apply_changes(self, changes: Sequence[Change]) -> list[Applied]:
+        for change in changes:
+            self.in_force[change.key] = str(change.timestamp_ms)
+        return [Applied(change.key, str(change.timestamp_ms)) for change in changes]
+
+
+class ChaosText(Instructed):
     """Labels a post by a checksum of its text."""
 
     model = "checksum"
     version = "1"
 
     def __init__(self, mood: Mood) -> None:
+        super().__init__()
         self._mood = mood
 
     def load(self) -> None:
@@ -109,13 +125,14 @@ class ChaosText:
         )
 
 
-class ChaosImages:
+class ChaosImages(Instructed):
     """Judges an image by a checksum of its bytes."""
 
     model = "checksum"
     version = "1"
 
     def __init__(self, mood: Mood) -> None:
+        super().__init__()
         self._mood = mood
 
     def load(self) -> None:
