@@ -183,10 +183,25 @@ def test_what_cannot_be_compared_is_an_error_in_its_place() -> None:
     assert isinstance(gone, MessageError)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 300), (3, 5), (40, 40)])
-def test_tiny_and_blank_images_are_answered(size: tuple[int, int]) -> None:
-    """One pixel, one row, nothing to align on."""
-    assert compare(np.full(size, 200, np.uint8), np.full(size, 200, np.uint8)).verdict == "ok"
+def test_a_blank_image_of_a_blank_sheet_is_sound() -> None:
+    """There is nothing to align on, and nothing that differs."""
+    assert compare(np.full((40, 40), 200, np.uint8), np.full((40, 40), 200, np.uint8)).verdict == "ok"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (3, 5)])
+def test_a_tiny_image_does_not_pass(size: tuple[int, int]) -> None:
+    """One pixel or one row can't show the part."""
+    reference = np.full((300, 400), 255, np.uint8)
+    reference[100:200, 50:350] = 0
+    assert compare(reference, np.full(size, 200, np.uint8)).verdict == "defect"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 15)])
+def test_a_tiny_reference_is_refused(size: tuple[int, int]) -> None:
+    """It shows nothing to compare with, so anything would pass as sound."""
+    mode = CompareMode(ImageSettings(mode="compare"))
+    with pytest.raises(MessageError, match="16 pixels a side"):
+        mode.enrol([(Reference(id="a"), decoded(np.full(size, 200, np.uint8)))])
 
 
 def test_kinds_are_learnt_from_labelled_boxes() -> None:
