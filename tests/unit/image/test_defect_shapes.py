@@ -1,33 +1,12 @@
 """The shapes that parts are shown to the network in, and banks of parts of several shapes."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.unit.image.grid import Grid
 from workers.image.defect.bank import MemoryBank
-from workers.image.defect.patches import PatchExtractor, Planes
-from workers.image.models import Backbone
+from workers.image.defect.patches import LAYERS, PartPlanes, PatchExtractor
 from workers.image.models.runtime import MAX_COMPILED
-
-
-class Grid(Backbone):
-    """Stands for a network: its features are the mean colours of 32 × 32 pixels."""
-
-    def __init__(self) -> None:
-        self.name = "grid"
-
-    def features(
-        self, images: Sequence[NDArray[np.uint8]], taps: Sequence[str]
-    ) -> list[tuple[NDArray[np.float32], ...]]:
-        """Give the mean colours once for each tap."""
-        found = []
-        for pixels in images:
-            high, wide = (side // 32 for side in pixels.shape[:2])
-            cells = pixels.astype(np.float32).reshape(high, 32, wide, 32, 3).mean(axis=(1, 3))
-            found.append(tuple(cells.transpose(2, 0, 1) for _ in taps))
-        return found
 
 
 @pytest.fixture
@@ -77,8 +56,8 @@ def test_parts_of_several_shapes_share_a_bank() -> None:
     """A good part of each shape is near; without its own patches none is infinitely far."""
     random = np.random.default_rng(0)
 
-    def part(rows: int, columns: int) -> tuple[Planes, ...]:
-        return (random.normal(size=(rows, columns, 4)).astype(np.float32),)
+    def part(rows: int, columns: int) -> PartPlanes:
+        return tuple(random.normal(size=(rows, columns, 4)).astype(np.float32) for _ in LAYERS)
 
     parts = [part(3, 3), part(3, 6), part(2, 4)]
     bank = MemoryBank(parts, range(3))

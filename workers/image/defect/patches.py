@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from workers.image.models import Backbone, resized
 
-LAYERS: Final = ("block12", "block15")
-"""Layers at stride 32. Shallower ones react to grain and light more than to flaws: on tiles and on
-commutators these two separated good from bad better than with any before them."""
+LAYERS: Final = ("block7", "block10", "block12", "block15")
+"""Two layers at stride 16 and the two deepest at stride 32. By themselves the former react to grain and light
+more than to flaws; beside the latter, brought to their grid, they tell small flaws."""
 
 MAX_ASPECT: Final = 4.0
 """Longer to shorter side of the usual shape."""
@@ -37,6 +37,8 @@ CONTRAST: Final = 40.0
 
 Planes = NDArray[np.float32]
 """float32, shape (rows, columns, channels)."""
+PartPlanes = tuple[Planes, ...]
+"""Those of each layer, in the order of LAYERS, all on the grid of the deepest."""
 
 
 class PatchExtractor:
@@ -94,24 +96,28 @@ class PatchExtractor:
         """
         return evened(resized(pixels, *self.shape_for(size)))
 
-    def extract(self, shown: Sequence[NDArray[np.uint8]]) -> list[tuple[Planes, ...]]:
+    def extract(self, shown: Sequence[NDArray[np.uint8]]) -> list[PartPlanes]:
         """Extract the features of each layer, averaged over 3 × 3 neighbours.
 
         Args:
             shown: images from `shown`.
-
-        Returns:
-            For each image a tuple of planes, in the order of LAYERS.
         """
         found = self._backbone.features(shown, LAYERS)
-        return [tuple(_averaged(layer) for layer in outputs) for outputs in found]
+        return [tuple(_averaged(layer, outputs[-1].shape[1]) for layer in outputs) for outputs in found]
 
 
-def _averaged(layer: NDArray[np.float32]) -> Planes:
-    """Average over 3 × 3 neighbours; (channels, rows, columns) becomes (rows, columns, channels)."""
+def _averaged(layer: NDArray[np.float32], rows: int) -> Planes:
+    """Average over 3 × 3 neighbours, then over the cells of a grid of so many rows.
+
+    (channels, rows, columns) becomes (rows, columns, channels).
+    """
     padded = np.pad(layer, ((0, 0), (1, 1), (1, 1)), mode="reflect")
     down = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
     both = (down[:, :, :-2] + down[:, :, 1:-1] + down[:, :, 2:]) / np.float32(9)
+    finer = both.shape[1] // rows
+    if finer > 1:
+        channels, _, columns = both.shape
+        both = both.reshape(channels, rows, finer, columns // finer, finer).mean(axis=(2, 4))
     return np.ascontiguousarray(both.transpose(1, 2, 0))
 
 
@@ -151,6 +157,24 @@ def variants(pixels: NDArray[np.uint8], count: int) -> list[NDArray[np.uint8]]:
     return made
 
 
+def disturbed(pixels: NDArray[np.uint8], seed: int = 0) -> NDArray[np.uint8]:
+    """Show a good part as the next photograph of it would: half a pixel off, a little brighter, with noise.
+
+    Args:
+        pixels: uint8, shape (height, width, 3).
+        seed: of the noise.
+    """
+    random = np.random.default_rng(seed)
+    height, width = pixels.shape[:2]
+    half = np.array([[1, 0, 0.5], [0, 1, 0.5]])
+    moved = cv2.warpAffine(pixels, half, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    noise = random.normal(0.0, NOISE, (height, width, 1))
+    return np.asarray(np.clip(moved * BRIGHTER + noise, 0, 255), np.uint8)
+
+
+NOISE: Final = 3.0
+"""Standard deviation of a camera's noise, in grey levels."""
+BRIGHTER: Final = 1.03
 MOVES: Final = (
     (3.0, 1.00, 0.02, 0.00),
     (-3.0, 1.00, -0.02, 0.00),

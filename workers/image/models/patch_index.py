@@ -37,17 +37,18 @@ class PatchIndex:
             self._index.train(np.ascontiguousarray(vectors[::step]))
         self._index.add(vectors)
 
-    def distances(
+    def nearest(
         self, queries: NDArray[np.float32], left_out: tuple[int, int] | None = None
-    ) -> NDArray[np.float32]:
-        """Find the distance of each query to the nearest patch.
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Find the nearest patch to each query.
 
         Args:
             queries: float32, shape (m, d).
             left_out: rows [first, last) of the vectors that don't count.
 
         Returns:
-            float32, shape (m,); infinite where nothing is near enough to be found.
+            Distances float32 and rows int64, both of shape (m,); where nothing is near enough to be found,
+            the distance is infinite and the row -1.
         """
         selected: dict[str, Any] = {}
         if left_out is not None:
@@ -56,6 +57,7 @@ class PatchIndex:
             selected["nprobe"] = PROBED
         kind: Any = faiss.SearchParametersIVF if self._cells else faiss.SearchParameters
         parameters = kind(**selected)
-        squared, _ = self._index.search(np.ascontiguousarray(queries, np.float32), 1, params=parameters)
+        squared, rows = self._index.search(np.ascontiguousarray(queries, np.float32), 1, params=parameters)
         found = np.sqrt(np.maximum(squared[:, 0], 0.0))
-        return np.where(squared[:, 0] > 1e37, np.inf, found).astype(np.float32)
+        nothing = rows[:, 0] < 0
+        return np.where(nothing, np.inf, found).astype(np.float32), rows[:, 0].astype(np.int64)

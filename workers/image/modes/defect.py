@@ -1,8 +1,8 @@
 """Defect: how unlike all good parts an image is, and where."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Final, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,35 +10,24 @@ from numpy.typing import NDArray
 from config import ImageSettings
 from schemas import ImageMessage, ImageMode, Reference
 from workers.errors import MessageError, PipelineError
-from workers.image.defect.bank import MemoryBank, ScoreMap
-from workers.image.defect.calibration import false_alarm_threshold
-from workers.image.defect.patches import MOVES, PatchExtractor, Planes, variants
-from workers.image.defect.regions import heat_map, regions, smoothed
+from workers.image.defect.bank import ScoreMap
+from workers.image.defect.learning import Learned, image_score, learn
+from workers.image.defect.patches import MOVES, PartPlanes, PatchExtractor, disturbed, variants
+from workers.image.defect.regions import heat_map, regions
 from workers.image.models import Backbone, resized
-from workers.image.modes.base import DecodedImage, Finding
+from workers.image.modes.base import Changeable, DecodedImage, Finding, Pending
 
 FEW_PARTS: Final = 16
 """With fewer good parts each is also learned turned, shifted and scaled a little."""
-MAX_HELD_OUT: Final = 300
-"""Good parts that the threshold is calibrated on at most; more don't move it."""
-SMOOTHING_CELLS: Final = 0.75
+DISTURBED_PARTS: Final = 4
+"""Good parts that are also looked at as another photograph would show them."""
 KEPT_SHARE: Final = 1.5
 """Good parts are kept with the pixels of a square of this many times `side_px`."""
-REGION_ALARMS: Final = 0.2
-"""Share of good parts with a patch above the threshold of boxes. Boxes are given only for images whose score
-calls them defective, so this may be laxer than the image's threshold, and flaws get boxes more often."""
+
+Versions = Callable[[NDArray[np.uint8]], Sequence[NDArray[np.uint8]]]
 
 
-@dataclass(frozen=True)
-class Learned:
-    """What the good parts taught: the bank, the shape they are shown in, and the thresholds."""
-
-    bank: MemoryBank
-    threshold: float
-    region_threshold: float
-
-
-class DefectMode:
+class DefectMode(Changeable):
     """Learns good parts and judges others by how far their patches are from any good one.
 
     The score of an image is the mean of its most anomalous place (smoothed) and of all its patches; a good
@@ -51,6 +40,7 @@ class DefectMode:
     """
 
     mode: ImageMode = "defect"
+    copied: ClassVar[tuple[str, ...]] = ("_good", "_sizes", "_planes", "_again")
 
     def __init__(self, settings: ImageSettings, backbone: Backbone) -> None:
         self.model = backbone.name
@@ -58,18 +48,48 @@ class DefectMode:
         self._extractor = PatchExtractor(backbone, settings.side_px)
         self._good: dict[str, NDArray[np.uint8]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
-        self._planes: dict[str, list[tuple[Planes, ...]]] = {}
+        self._planes: dict[str, list[PartPlanes]] = {}
+        self._again: dict[str, PartPlanes] = {}
         self._learned: Learned | None = None
+
+    @property
+    def pending(self) -> Pending:
+        """Good parts count once all are learned together."""
+        return "enrolment" if self._good and self._learned is None else "nothing"
+
+    @property
+    def facts(self) -> Mapping[str, str | float]:
+        """The threshold in force."""
+        return {} if self._learned is None else {"threshold": round(self._learned.threshold, 6)}
+
+    def fork(self) -> Self:
+        """A mode with the same good parts."""
+        made = super().fork()
+        made._extractor = copy.copy(self._extractor)
+        return made
+
+    def describe(self, references: Sequence[tuple[Reference, DecodedImage]]) -> Sequence[object]:
+        """Reduce good parts to what is kept of them: pixels, of one channel where they are grey, and size."""
+        made: list[object] = []
+        for _, image in references:
+            pixels = self._reduced(image.pixels)
+            grey = bool((pixels[..., :1] == pixels).all())
+            made.append((pixels[..., :1].copy() if grey else pixels, (image.height, image.width)))
+        return made
+
+    def adopt(self, references: Sequence[tuple[Reference, object]]) -> None:
+        """Add or replace good parts; they are learned before the next match."""
+        for reference, described in references:
+            pixels, size = cast("tuple[NDArray[np.uint8], tuple[int, int]]", described)
+            self._good[reference.id], self._sizes[reference.id] = pixels, size
+            self._planes.pop(reference.id, None)
+            self._again.pop(reference.id, None)
+        self._learned = None
 
     def enrol(self, references: Sequence[tuple[Reference, DecodedImage]]) -> None:
         """Add or replace good parts; they are learned before the next match."""
-        for reference, image in references:
-            pixels = self._reduced(image.pixels)
-            grey = bool((pixels[..., :1] == pixels).all())
-            self._good[reference.id] = pixels[..., :1].copy() if grey else pixels
-            self._sizes[reference.id] = (image.height, image.width)
-            self._planes.pop(reference.id, None)
-        self._learned = None
+        made = self.describe(references)
+        self.adopt([(reference, one) for (reference, _), one in zip(references, made, strict=True)])
 
     def remove(self, ids: Sequence[str]) -> None:
         """Forget good parts."""
@@ -77,6 +97,7 @@ class DefectMode:
             self._good.pop(member, None)
             self._sizes.pop(member, None)
             self._planes.pop(member, None)
+            self._again.pop(member, None)
         self._learned = None
 
     def fit(self) -> None:
@@ -86,23 +107,11 @@ class DefectMode:
             return
         names = sorted(self._good)
         self._extract_parts(names)
-        parts = [self._planes[name] for name in names]
-        if len(parts) == 1:  # its variants stand for the other parts that there are not
-            parts = [[planes] for planes in parts[0]]
-        bank = MemoryBank(
-            [planes for part in parts for planes in part],
-            [number for number, part in enumerate(parts) for _ in part],
-        )
-        maps = _held_out_maps(bank, [part[0] for part in parts])
-        places = np.array([float(scores.max()) for scores in maps])
-        totals = np.array([image_score(scores) for scores in maps])
-        fixed = self._settings.threshold
-        self._learned = Learned(
-            bank,
-            false_alarm_threshold(totals, self._settings.false_alarms, len(names))
-            if fixed is None
-            else fixed,
-            false_alarm_threshold(places, REGION_ALARMS, len(names)),
+        self._learned = learn(
+            [self._planes[name] for name in names],
+            [self._again[name] for name in _spread_over(names)],
+            self._settings.false_alarms,
+            self._settings.threshold,
         )
 
     def match(self, batch: Sequence[tuple[ImageMessage, DecodedImage]]) -> Sequence[Finding | PipelineError]:
@@ -117,7 +126,7 @@ class DefectMode:
         ]
         findings: list[Finding | PipelineError] = []
         for (_, image), planes in zip(batch, self._extractor.extract(shown), strict=True):
-            scores = smoothed(self._learned.bank.score_map(planes), SMOOTHING_CELLS)
+            scores = self._learned.score_map(planes)
             findings.append(_finding(self._learned, image, scores))
         return findings
 
@@ -128,16 +137,21 @@ class DefectMode:
         few = len(MOVES) if len(names) < FEW_PARTS else 0
         for name in names:
             same_shape = self._extractor.shape_for(self._sizes[name]) == former[name]
+            if not same_shape:
+                self._again.pop(name, None)
             if not same_shape or len(self._planes.get(name, ())) != 1 + few:
-                self._planes.pop(name, None)
-        for name in names:
-            if name in self._planes:
-                continue
-            pixels = self._good[name]
-            colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-            size = self._sizes[name]
-            shown = [self._extractor.shown(one, size) for one in (colour, *variants(colour, few))]
-            self._planes[name] = self._extractor.extract(shown)
+                shown = self._shown(name, lambda pixels: [pixels, *variants(pixels, few)])
+                self._planes[name] = self._extractor.extract(shown)
+        for name in _spread_over(names):
+            if name not in self._again:
+                shown = self._shown(name, lambda pixels: [disturbed(pixels)])
+                self._again[name] = self._extractor.extract(shown)[0]
+
+    def _shown(self, name: str, versions: Versions) -> list[NDArray[np.uint8]]:
+        """Versions of a good part as the network sees them."""
+        pixels = self._good[name]
+        colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+        return [self._extractor.shown(one, self._sizes[name]) for one in versions(colour)]
 
     def _reduced(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Reduce what is larger than needed; good parts and queries alike, so that both are as sharp."""
@@ -148,18 +162,9 @@ class DefectMode:
         return resized(pixels, max(1, round(height * shrink)), max(1, round(width * shrink)))
 
 
-def _held_out_maps(bank: MemoryBank, parts: Sequence[tuple[Planes, ...]]) -> list[ScoreMap]:
-    """Score maps of good parts, each without its own patches."""
-    step = max(1, -(-len(parts) // MAX_HELD_OUT))
-    return [
-        smoothed(bank.score_map(parts[part], without=part), SMOOTHING_CELLS)
-        for part in range(0, len(parts), step)
-    ]
-
-
-def image_score(scores: ScoreMap) -> float:
-    """One number for a smoothed score map: half for its highest place, half for the whole."""
-    return float(scores.max() + scores.mean()) / 2
+def _spread_over(names: Sequence[str]) -> Sequence[str]:
+    """A few of the names, always the same of the same."""
+    return names[:: max(1, -(-len(names) // DISTURBED_PARTS))]
 
 
 def _finding(learned: Learned, image: DecodedImage, scores: ScoreMap) -> Finding:

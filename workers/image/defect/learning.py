@@ -1,0 +1,80 @@
+"""What good parts teach: the bank, and the thresholds of images and of places."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from workers.image.defect.bank import MemoryBank, ScoreMap
+from workers.image.defect.calibration import false_alarm_threshold
+from workers.image.defect.patches import PartPlanes
+from workers.image.defect.regions import smoothed
+
+MAX_HELD_OUT: Final = 300
+"""Good parts that the threshold is calibrated on at most; more don't move it."""
+SMOOTHING_CELLS: Final = 0.75
+REGION_ALARMS: Final = 0.2
+"""Share of good parts with a patch above the threshold of boxes. Boxes are given only for images whose score
+calls them defective, so this may be laxer than the image's threshold, and flaws get boxes more often."""
+
+Measure = Callable[[ScoreMap], float]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the good parts taught.
+
+    Attributes:
+        bank: their patches.
+        threshold: of an image's score.
+        region_threshold: of a patch's.
+    """
+
+    bank: MemoryBank
+    threshold: float
+    region_threshold: float
+
+    def score_map(self, planes: PartPlanes) -> ScoreMap:
+        """Anomaly of each place of an image."""
+        return smoothed(self.bank.score_map(planes), SMOOTHING_CELLS)
+
+
+def learn(
+    parts: Sequence[Sequence[PartPlanes]],
+    disturbed: Sequence[PartPlanes],
+    false_alarms: float,
+    threshold: float | None = None,
+) -> Learned:
+    """Learn good parts.
+
+    Args:
+        parts: of each good part its planes, followed by those of its variants, if any.
+        disturbed: planes of some of the parts as another photograph would show them.
+        false_alarms: the share of new good parts whose score may reach the threshold.
+        threshold: in place of the calibrated one.
+    """
+    known = len(parts)
+    if known == 1:  # its variants stand for the other parts that there are not
+        parts = [[planes] for planes in parts[0]]
+    bank = MemoryBank(
+        [planes for part in parts for planes in part],
+        [number for number, part in enumerate(parts) for _ in part],
+        disturbed,
+    )
+    step = max(1, -(-len(parts) // MAX_HELD_OUT))
+    held_out = [bank.score_map(parts[part][0], without=part) for part in range(0, len(parts), step)]
+    maps = [smoothed(scores, SMOOTHING_CELLS) for scores in held_out]
+    again = [smoothed(bank.score_map(planes), SMOOTHING_CELLS) for planes in disturbed]
+
+    def limit(measure: Measure, rate: float) -> float:
+        of_parts, of_copies = ([measure(scores) for scores in group] for group in (maps, again))
+        return false_alarm_threshold(np.array(of_parts), rate, known, floor=max(of_copies, default=0.0))
+
+    calibrated = limit(image_score, false_alarms) if threshold is None else threshold
+    return Learned(bank, calibrated, limit(lambda scores: float(scores.max()), REGION_ALARMS))
+
+
+def image_score(scores: ScoreMap) -> float:
+    """One number for a smoothed score map: half for its highest place, half for the whole."""
+    return float(scores.max() + scores.mean()) / 2
