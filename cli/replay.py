@@ -101,6 +101,7 @@ async def _replay(
 ) -> tuple["LabelSet", "Summary"]:
     from cli.progress import Progress
     from stream.label_sets import numbered, publish, read_shelf
+    from stream.replay import prepare_diffs
     from stream.replay import replay as run
     from workers.text.label_set import load_label_set
     from workers.text.worker import TextWorker
@@ -115,6 +116,7 @@ async def _replay(
         text = text.model_copy(update={"threads": 1})
     worker = TextWorker(text, label_set)
     version = str(label_set.version)
+    await prepare_diffs(settings)
     with Progress("posts") as progress:
         options.progressed = progress.advance
         summary = await run(settings, worker, label_set.name, version, options)

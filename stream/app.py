@@ -28,6 +28,7 @@ from stream.lane import Lane, LaneSpec
 from stream.metrics import Exposition, LaneMetrics
 from stream.reports import Reports
 from stream.topics import TopicNames
+from stream.watch import StreamWatch, Watched
 from stream.watchdog import Watchdog
 from workers.base import Controllable, Worker
 
@@ -126,9 +127,11 @@ def create_app(settings: Settings, workers: dict[str, Worker[Any, Any, Any]]) ->
         if control is not None:
             app.service(control)
         metrics = LaneMetrics(lane_name, name, exposition)
-        reports.lanes.append(
-            Lane(lane_spec(lane_name, settings), worker, settings, metrics, watchdog, control=control)
-        )
+        watch = None
+        if isinstance(worker, Watched):
+            watch = StreamWatch(settings, lane_name, worker, exposition, partial(reports.event, lane_name))
+        spec = lane_spec(lane_name, settings)
+        reports.lanes.append(Lane(spec, worker, settings, metrics, watchdog, control=control, watch=watch))
     lanes = reports.lanes
     for lane in lanes:
         app.service(lane)

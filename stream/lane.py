@@ -28,6 +28,7 @@ from stream.records import Item
 from stream.result_records import AnswerRecords
 from stream.session import Session
 from stream.soundness import flaw_of
+from stream.watch import StreamWatch
 from stream.watchdog import Watchdog
 from workers.base import Controllable, Worker
 from workers.batching import Batcher
@@ -83,6 +84,7 @@ class Lane(mode.Service):  # type: ignore[misc]
         metrics: counts what happens.
         watchdog: ends the process when there is work and no progress.
         control: keeps the worker's labels or references; no input is taken before it is ready.
+        watch: looks on at what was committed.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Lane(mode.Service):  # type: ignore[misc]
         metrics: LaneMetrics,
         watchdog: Watchdog,
         control: Control | None = None,
+        watch: StreamWatch | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -104,6 +107,7 @@ class Lane(mode.Service):  # type: ignore[misc]
         self._settings = settings
         self._watchdog = watchdog
         self._control = control
+        self._looking_on = watch
         if control is not None:
             control.on_hold = self._hold
         self._group = f"{settings.kafka.group}.{spec.name}"
@@ -219,6 +223,8 @@ class Lane(mode.Service):  # type: ignore[misc]
     def _make_delivery(self, partition: TopicPartition, progressed: Callable[[], None]) -> PartitionDelivery:
         def done(answers: Sequence[Item]) -> None:
             self.metrics.committed(answers)
+            if self._looking_on is not None:
+                self._looking_on.committed(answers)
             self._watchdog.progressed(self.spec.name)
             progressed()
 
@@ -309,6 +315,7 @@ class Lane(mode.Service):  # type: ignore[misc]
             model=self.worker.model,
             version=self.worker.version,
             in_force=dict(self.worker.in_force) if isinstance(self.worker, Controllable) else None,
+            readings=self._looking_on.readings() if self._looking_on is not None else None,
         )
 
 

@@ -6,7 +6,7 @@ Everything is counted a batch at a time; nothing is labelled by post, user or te
 import time
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -14,49 +14,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.core import HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from schemas import CampaignSnapshot, LatencySummary, MetricsSnapshot, TextResult
+from stream.latency import LatencyHistogram
 from stream.records import Item
 from workers.errors import PipelineError
+from workers.text.drift import Reading
 
-LATENCY_BUCKETS_S: Final = (
-    0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0,
-)  # fmt: skip
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096)
-
-
-class LatencyHistogram(Collector):
-    """Seconds from a record's timestamp to its committed result, counted a batch at a time.
-
-    prometheus_client's Histogram costs about 1 µs an observation, numpy a few ns.
-    """
-
-    def __init__(self, name: str, documentation: str) -> None:
-        self._name = name
-        self._documentation = documentation
-        self._bounds = np.array(LATENCY_BUCKETS_S)
-        self._counts: dict[str, NDArray[np.int64]] = {}
-        self._sums: dict[str, float] = {}
-
-    def observe(self, lane: str, seconds: NDArray[np.float64]) -> None:
-        """Count latencies, shape (n,)."""
-        counts = self._counts.setdefault(lane, np.zeros(len(self._bounds) + 1, np.int64))
-        slots = np.searchsorted(self._bounds, seconds, side="left")
-        counts += np.bincount(slots, minlength=len(counts))
-        self._sums[lane] = self._sums.get(lane, 0.0) + float(seconds.sum())
-
-    def collect(self) -> Iterable[Metric]:
-        """Give the histogram to Prometheus."""
-        family = HistogramMetricFamily(self._name, self._documentation, labels=["lane"])
-        names = [*(str(bound) for bound in LATENCY_BUCKETS_S), "+Inf"]
-        for lane, counts in self._counts.items():
-            cumulative = np.cumsum(counts)
-            buckets = [(name, float(count)) for name, count in zip(names, cumulative, strict=True)]
-            family.add_metric([lane], buckets, self._sums[lane])
-        yield family
 
 
 class Exposition:
@@ -72,6 +37,19 @@ class Exposition:
         )
         self.filtered = self._counter("feedsight_filtered", "Posts that no label set is for.", lane)
         self.abstained = self._counter("feedsight_abstained", "Posts left without a label.", lane)
+        self.bursts = self._counter("feedsight_bursts", "Stories told so often that people were told.", lane)
+        self.drifts = self._counter(
+            "feedsight_drifts", "Drifts that people were told of, by what moved.", [*lane, "name", "signal"]
+        )
+        self.drift = self._gauge(
+            "feedsight_drift", "How far the last posts are from the reference.", "name", "signal"
+        )
+        self.novelty = self._gauge(
+            "feedsight_novelty", "Mean distance to all that is known of the labels.", "name"
+        )
+        self.confidence = self._gauge(
+            "feedsight_confidence", "Mean probability of the best label, over the last interval.", "name"
+        )
         self.dead_letters = self._counter(
             "feedsight_dead_letters", "Inputs dead-lettered, by reason.", [*lane, "reason"]
         )
@@ -103,8 +81,8 @@ class Exposition:
     def _counter(self, name: str, documentation: str, labels: list[str]) -> Counter:
         return Counter(name, documentation, labels, registry=self.registry)
 
-    def _gauge(self, name: str, documentation: str) -> Gauge:
-        return Gauge(name, documentation, ["lane"], registry=self.registry)
+    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(name, documentation, ["lane", *labels], registry=self.registry)
 
 
 @dataclass
@@ -191,7 +169,7 @@ class LaneMetrics:
             else:
                 verdicts[name, label] += count
         for result in labelled:
-            window.confidence[result.label_set] += result.candidates[0].probability
+            window.confidence[result.label_set] += result.confidence
         for (name, verdict), count in verdicts.items():
             self._exposition.verdicts.labels(lane, name, verdict).inc(count)
         for reason, count in reasons.items():
@@ -222,6 +200,7 @@ class LaneMetrics:
         model: str,
         version: str,
         in_force: dict[str, str] | None = None,
+        readings: Mapping[str, Reading] | None = None,
     ) -> MetricsSnapshot:
         """Close the interval and give what happened in it."""
         lane, exposition = self._lane, self._exposition
@@ -236,6 +215,10 @@ class LaneMetrics:
         if window.latencies:
             p50, p99 = np.percentile(np.concatenate(window.latencies), [50, 99])
             latency = LatencySummary(p50_s=round(float(p50), 4), p99_s=round(float(p99), 4))
+        campaigns = None
+        if in_force is not None and lane == "text":
+            campaigns = _campaigns(window, in_force, readings or {})
+            self._show(campaigns)
         return MetricsSnapshot(
             kind="snapshot",
             worker=self._worker,
@@ -256,8 +239,21 @@ class LaneMetrics:
             model=model,
             version=version,
             in_force=in_force,
-            campaigns=_campaigns(window, in_force) if in_force is not None and self._lane == "text" else None,
+            campaigns=campaigns,
         )
+
+    def _show(self, campaigns: Mapping[str, CampaignSnapshot]) -> None:
+        """Let Prometheus see where campaigns stand, and nothing of those that are gone."""
+        lane, exposition = self._lane, self._exposition
+        for gauge in (exposition.drift, exposition.novelty, exposition.confidence):
+            gauge.clear()
+        for name, campaign in campaigns.items():
+            if campaign.confidence is not None:
+                exposition.confidence.labels(lane, name).set(campaign.confidence)
+            if campaign.novelty is not None:
+                exposition.novelty.labels(lane, name).set(campaign.novelty)
+            for signal, effect in (campaign.drift or {}).items():
+                exposition.drift.labels(lane, name, signal).set(effect)
 
 
 def _by_verdict(verdicts: Tally[tuple[str, str]]) -> dict[str, int]:
@@ -268,7 +264,9 @@ def _by_verdict(verdicts: Tally[tuple[str, str]]) -> dict[str, int]:
     return dict(found)
 
 
-def _campaigns(window: Window, in_force: dict[str, str]) -> dict[str, CampaignSnapshot]:
+def _campaigns(
+    window: Window, in_force: Mapping[str, str], readings: Mapping[str, Reading]
+) -> dict[str, CampaignSnapshot]:
     """The interval of each label set in force."""
     found = {}
     for name, version in in_force.items():
@@ -276,7 +274,14 @@ def _campaigns(window: Window, in_force: dict[str, str]) -> dict[str, CampaignSn
         abstained = window.abstained[name]
         results = sum(verdicts.values()) + abstained
         confidence = round(window.confidence[name] / results, 4) if results else None
+        reading = readings.get(name, Reading(None, None))
         found[name] = CampaignSnapshot(
-            version=version, results=results, abstained=abstained, verdicts=verdicts, confidence=confidence
+            version=version,
+            results=results,
+            abstained=abstained,
+            verdicts=verdicts,
+            confidence=confidence,
+            novelty=reading.novelty,
+            drift=reading.drift,
         )
     return found

@@ -59,6 +59,17 @@ class ReplayOptions:
     progressed: Callable[[int], None] = lambda _: None
 
 
+async def prepare_diffs(settings: Settings) -> None:
+    """Create the topic of diffs where it is missing.
+
+    Raises:
+        TransientError: the broker does not answer, or refuses.
+    """
+    names = TopicNames(settings.topics.prefix)
+    diffs = [spec for spec in names.specs() if spec.name == names.diffs]
+    await create_missing(settings.kafka, diffs, settings.topics.replication)
+
+
 async def replay(
     settings: Settings, worker: Worker[Any, Any, Any], name: str, version: str, options: ReplayOptions
 ) -> Summary:
@@ -80,11 +91,6 @@ async def replay(
     inference = Inference(worker, flaw=flaw_of)
     try:
         await inference.load()
-        await create_missing(
-            settings.kafka,
-            [spec for spec in names.specs() if spec.name == names.diffs],
-            settings.topics.replication,
-        )
         async with (
             PastTopic(settings.kafka, source, options.from_ms, options.to_ms) as posts,
             PastTopic(settings.kafka, names.labels, max(0, options.from_ms - MARGIN_MS)) as results,

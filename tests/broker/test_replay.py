@@ -71,9 +71,8 @@ async def labelled(settings, count: int) -> bool:
     return len(await everything(settings, "labels")) >= count
 
 
-async def test_the_summary_is_what_a_hand_count_gives_and_the_live_lane_goes_on(bootstrap):
-    settings = fresh_settings(bootstrap, topics={"partitions": 2})
-    settings = settings.model_copy(update={"topics": settings.topics.model_copy(update={"partitions": 2})})
+async def test_the_summary_is_what_a_hand_count_gives_and_the_live_lane_goes_on(real_bootstrap):
+    settings = fresh_settings(real_bootstrap)
     await create_topics(settings.kafka, settings.topics)
     async with running(settings, Words("1", OLD, 0.6)) as lane:
         await send(settings, "posts", [*posts(0, 400), Outgoing(b"bad", b"{")])
@@ -106,8 +105,8 @@ async def test_the_summary_is_what_a_hand_count_gives_and_the_live_lane_goes_on(
     assert set(by_hand) == {("sports", "dating"), (None, "disaster")}
 
 
-async def test_all_of_the_past_is_compared_and_bad_posts_are_counted(bootstrap):
-    settings = fresh_settings(bootstrap)
+async def test_all_of_the_past_is_compared_and_bad_posts_are_counted(real_bootstrap):
+    settings = fresh_settings(real_bootstrap)
     await create_topics(settings.kafka, settings.topics)
     async with running(settings, Words("1", OLD, 0.6)):
         await send(settings, "posts", [*posts(0, 250), Outgoing(b"bad", b"{")])

@@ -1,0 +1,119 @@
+"""Tells people what happens in the stream: bursts of one story, and drift of a campaign.
+
+It looks on at what was committed. Nothing of it is part of delivery: whatever goes wrong here is logged, and
+the lane goes on.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from config import DriftSettings, Settings
+from schemas import Post, TextResult
+from stream.metrics import Exposition
+from stream.records import Item
+from workers.text.bursts import BurstFinder
+from workers.text.bursts_story import Seen
+from workers.text.campaign_watch import CampaignWatch
+from workers.text.drift import Reading
+
+logger = logging.getLogger(__name__)
+
+
+class WatchedCampaign(Protocol):
+    """A label set in force."""
+
+    name: str
+    version: str
+    watch: CampaignWatch | None
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A worker whose campaigns can be watched."""
+
+    @property
+    def campaigns(self) -> Sequence[WatchedCampaign]:
+        """In force."""
+
+    def watch_drift(self, settings: DriftSettings) -> None:
+        """Look for drift from now on."""
+
+
+class StreamWatch:
+    """Watches a text lane. One event loop owns it.
+
+    Args:
+        settings: the sections `drift` and `bursts`.
+        lane: its name.
+        worker: whose campaigns are watched.
+        exposition: counts what was told.
+        tell: takes the facts of a WorkerEvent.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        lane: str,
+        worker: Watched,
+        exposition: Exposition,
+        tell: Callable[..., None],
+    ) -> None:
+        self._lane = lane
+        self._worker = worker
+        self._exposition = exposition
+        self._tell = tell
+        self._finder = BurstFinder(settings.bursts)
+        self._failed = False
+        worker.watch_drift(settings.drift)
+
+    def committed(self, answers: Sequence[Item]) -> None:
+        """Look at what a lane has committed."""
+        if self._failed:
+            return
+        try:
+            self._bursts(answers)
+            self._drifts()
+        except Exception:  # a watcher must never stop what it watches
+            logger.exception("lane %s is not watched for bursts and drift any more", self._lane)
+            self._failed = True
+
+    def readings(self) -> Mapping[str, Reading]:
+        """Where the stream of each campaign stands now."""
+        return {
+            campaign.name: campaign.watch.reading() for campaign in self._worker.campaigns if campaign.watch
+        }
+
+    def _bursts(self, answers: Sequence[Item]) -> None:
+        seen = [_seen(answer) for answer in answers if isinstance(answer.message, Post)]
+        for burst in self._finder.observe(seen):
+            if not burst.again:
+                self._exposition.bursts.labels(self._lane).inc()
+            self._tell(kind="burst", detail=burst.detail, facts=burst.facts)
+
+    def _drifts(self) -> None:
+        for campaign in self._worker.campaigns:
+            if campaign.watch is None:
+                continue
+            for drift in campaign.watch.take():
+                for signal in drift.effects:
+                    self._exposition.drifts.labels(self._lane, campaign.name, signal).inc()
+                self._tell(
+                    kind="drift",
+                    name=campaign.name,
+                    version=campaign.version,
+                    detail=drift.detail,
+                    facts=drift.facts,
+                )
+
+
+def _seen(answer: Item) -> Seen:
+    """A post as the burst finder sees it; times are Kafka's."""
+    post: Any = answer.message
+    outcome: Any = answer.outcome
+    if isinstance(outcome, tuple):
+        outcome = outcome[0] if outcome else None
+    at = answer.record.timestamp / 1_000
+    if not isinstance(outcome, TextResult):
+        return Seen(post.id, post.text, at)
+    return Seen(post.id, post.text, at, outcome.label, outcome.duplicate_of)
