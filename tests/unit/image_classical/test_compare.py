@@ -200,7 +200,7 @@ def test_a_tiny_image_does_not_pass(size: tuple[int, int]) -> None:
 def test_a_tiny_reference_is_refused(size: tuple[int, int]) -> None:
     """It shows nothing to compare with, so anything would pass as sound."""
     mode = CompareMode(ImageSettings(mode="compare"))
-    with pytest.raises(MessageError, match="16 pixels a side"):
+    with pytest.raises(MessageError, match="under 16 pixels"):
         mode.enrol([(Reference(id="a"), decoded(np.full(size, 200, np.uint8)))])
 
 

@@ -238,7 +238,7 @@ def _check_size(reference: Reference, grey: NDArray[np.uint8]) -> None:
     height, width = grey.shape
     if min(height, width) < MIN_REFERENCE_SIDE_PX:
         raise MessageError(
-            f"reference {reference.id!r} is {width} x {height}, less than {MIN_REFERENCE_SIDE_PX} pixels a side",
+            f"reference {reference.id!r} is {width} x {height}, with sides under {MIN_REFERENCE_SIDE_PX} pixels",
             reason="image_undecodable",
         )
 
