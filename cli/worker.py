@@ -119,13 +119,12 @@ def worker(
 
 def _lead(processes: int, lane: str, settings: "Settings") -> int:
     """Run several worker processes; this one only looks after them."""
-    import os
-
     from cli.crew import lead
+    from workers.cores import available_cores
 
     section = settings.image if lane == "image" else settings.text
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return lead(processes, sys.argv[1:], threads=section.threads or cores, metrics_port=settings.metrics.port)
+    threads = section.threads or available_cores()
+    return lead(processes, sys.argv[1:], threads=threads, metrics_port=settings.metrics.port)
 
 
 def _run(lane: str, settings: "Settings") -> int:

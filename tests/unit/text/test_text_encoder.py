@@ -11,7 +11,7 @@ import pytest
 
 from workers.errors import FatalError
 from workers.text.models import SentenceEncoder, cache, export, sentence
-from workers.text.models.sentence import _sub_batches
+from workers.text.models.sentence import sub_batches
 
 TEXTS = (
     "The striker scores twice and the home side goes top of the table.",
@@ -78,9 +78,9 @@ def test_a_short_text_is_one_window_over_all_of_it(encoder):
     assert [window.ids] == encoder.tokenise(["hello there"])
 
 
-def test_sub_batches_hold_every_text_once_longest_first():
+def testsub_batches_hold_every_text_once_longest_first():
     lengths = np.array([5, 300, 7, 7, 90, 1, 1, 1])
-    parts = _sub_batches(lengths, threads=2)
+    parts = sub_batches(lengths, threads=2)
 
     assert sorted(np.concatenate(parts).tolist()) == list(range(8))
     assert lengths[np.concatenate(parts)].tolist() == sorted(lengths, reverse=True)

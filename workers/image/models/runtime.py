@@ -5,7 +5,6 @@ is in its batch, and images of different sizes need no padding.
 """
 
 import json
-import os
 import platform
 import time
 from collections import OrderedDict
@@ -17,6 +16,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.cores import available_cores as available_cores
 from workers.errors import FatalError
 from workers.image.models.cache import cached_file, digest
 
@@ -170,11 +170,6 @@ def open_session(path: Path, taps: Sequence[str], threads: int = 0, engine: str 
         return ENGINES[chosen](path, taps, threads)
     except Exception as error:  # engines raise RuntimeError and classes of their own
         raise FatalError(f"{chosen} can't open {path.name}: {_line(error)}", reason="model_load") from error
-
-
-def available_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fastest_engine(path: Path, threads: int) -> str:

