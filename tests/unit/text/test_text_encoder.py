@@ -78,7 +78,7 @@ def test_a_short_text_is_one_window_over_all_of_it(encoder):
     assert [window.ids] == encoder.tokenise(["hello there"])
 
 
-def testsub_batches_hold_every_text_once_longest_first():
+def test_sub_batches_hold_every_text_once_longest_first():
     lengths = np.array([5, 300, 7, 7, 90, 1, 1, 1])
     parts = sub_batches(lengths, threads=2)
 
