@@ -237,9 +237,9 @@ class CompareMode(Changeable):
 def _check_size(reference: Reference, grey: NDArray[np.uint8]) -> None:
     height, width = grey.shape
     if min(height, width) < MIN_REFERENCE_SIDE_PX:
+        least = f"a side is under {MIN_REFERENCE_SIDE_PX} pixels"
         raise MessageError(
-            f"reference {reference.id!r} is {width} x {height}, with sides under {MIN_REFERENCE_SIDE_PX} pixels",
-            reason="image_undecodable",
+            f"reference {reference.id!r} is {width} x {height}: {least}", reason="image_undecodable"
         )
 
 
