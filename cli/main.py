@@ -14,6 +14,7 @@ COMMANDS: Final = (
     "tail",
     "topics",
     "labels",
+    "references",
     "replay",
     "vectors",
     "evaluate",

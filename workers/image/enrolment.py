@@ -76,6 +76,11 @@ class Enrolment:
         """
         rest = iter(references)
         while step := list(islice(rest, STEP)):
+            kept = [_without_content(reference) for reference in step]
+            former = [known(r.sha256) if r.sha256 and r.content is None else None for r in step]
+            if all(made is not None for made in former):  # nothing to fetch, to decode or to describe
+                yield from (Entry(r, made, member_digest(r)) for r, made in zip(kept, former, strict=True))
+                continue
             found = list(self._pool.map(lambda one: self._found(one, known), step))
             images = [(ref, image) for ref, image in found if isinstance(image, DecodedImage)]
             described = iter(_described(mode, images))
@@ -90,7 +95,7 @@ class Enrolment:
         self, reference: Reference, known: Known
     ) -> tuple[Reference, DecodedImage | PipelineError | object]:
         """The reference without its bytes, with its hash, and what is known of it, or its image."""
-        kept = reference.model_copy(update={"content": None})
+        kept = _without_content(reference)
         try:
             if reference.content is None and reference.sha256 is not None:
                 former = known(reference.sha256)
@@ -121,6 +126,10 @@ class Enrolment:
     def _fetched(self, reference: Reference) -> bytes:
         dataref = reference.dataref or ""
         return self._claim_checks.fetch(dataref, size=reference.size, sha256=reference.sha256)
+
+
+def _without_content(reference: Reference) -> Reference:
+    return reference if reference.content is None else reference.model_copy(update={"content": None})
 
 
 def _described(mode: Mode, images: Sequence[tuple[Reference, DecodedImage]]) -> list[object]:

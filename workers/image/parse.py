@@ -91,6 +91,8 @@ def parse_reference(change: Change, max_bytes: int) -> Reference:
         raise MessageError(f"the value is about {stated}/{reference.id}, the key about {change.key}")
     if reference.dataref is None and not reference.removed:
         raise MessageError("a reference as JSON needs a dataref")
+    if reference.gallery == gallery:
+        return reference
     return reference.model_copy(update={"gallery": gallery})
 
 

@@ -78,7 +78,7 @@ class LargeIndex:
         return np.asarray(faiss.serialize_index(self._index), np.uint8)
 
     def _adopt(self, index: Any) -> None:
-        self._index = faiss.downcast_index(index)
+        self._index = index  # cast already; cast anew, it would lose its owner
         cells = _cells(self._index)
         self._removes = cells is not None
         inner = self._index if self._removes else faiss.downcast_index(self._index.index)
@@ -93,6 +93,8 @@ class LargeIndex:
 
     def remove(self, keys: NDArray[np.int64]) -> None:
         """Remove vectors; a graph keeps them as stepping stones, but never gives them back."""
+        if not len(keys):  # FAISS runs out of memory on none
+            return
         if self._removes:
             self._index.remove_ids(np.asarray(keys, np.int64))
         else:
