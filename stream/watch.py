@@ -16,6 +16,7 @@ from workers.text.bursts import BurstFinder
 from workers.text.bursts_story import Seen
 from workers.text.campaign_watch import CampaignWatch
 from workers.text.drift import Reading
+from workers.text.drift_windows import SIGNALS
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,9 @@ class StreamWatch:
         self._tell = tell
         self._finder = BurstFinder(settings.bursts)
         self._failed = False
+        exposition.bursts.labels(
+            lane
+        )  # from 0 on: Prometheus sees no increase in a series that begins with 1
         worker.watch_drift(settings.drift)
 
     def committed(self, answers: Sequence[Item]) -> None:
@@ -80,6 +84,9 @@ class StreamWatch:
 
     def readings(self) -> Mapping[str, Reading]:
         """Where the stream of each campaign stands now."""
+        for campaign in self._worker.campaigns:
+            for signal in SIGNALS:
+                self._exposition.drifts.labels(self._lane, campaign.name, signal)
         return {
             campaign.name: campaign.watch.reading() for campaign in self._worker.campaigns if campaign.watch
         }

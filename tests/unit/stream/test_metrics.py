@@ -167,6 +167,7 @@ def test_the_latency_histogram_is_cumulative(world: World):
 
 def test_the_page_has_every_name_that_the_alerts_ask_for(world: World):
     busy(world)
+    world.exposition.drifts.labels("text", "l", "shares")
     world.snapshot()
     exported = {name for name, _ in world.samples()}
     groups = yaml.safe_load(RULES.read_text())["groups"]
