@@ -21,9 +21,11 @@ class CampaignSnapshot(Message):
         abstained: of these, left without a label.
         verdicts: how often each label was given.
         confidence: mean probability of the best label.
-        novelty: mean distance, 1 − cosine, to what is nearest of all that is known of the labels.
-        drift: what has moved away from the reference window, by name: `shares` (Jensen-Shannon divergence of
-            label shares in bits, 0 to 1), `embedding` (distance of the means, 0 to 2).
+        novelty: mean distance, 1 − cosine, to what is nearest of all that is known of the labels, over the
+            last posts that said something new.
+        drift: how far these are from the reference window, beyond chance, by name: `shares` (Jensen-Shannon
+            divergence of label shares in bits, 0 to 1), `embedding` (distance of the means, 0 to 2), and the
+            signed change of `confidence`, `abstained` and `novelty`.
     """
 
     version: str
