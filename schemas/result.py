@@ -60,6 +60,11 @@ class TextResult(Message):
     result_id: str | None = None
     source: Origin | None = None
 
+    @property
+    def confidence(self) -> float:
+        """The probability of the best label."""
+        return self.candidates[0].probability
+
 
 class Region(Message):
     """A box (x1, y1, x2, y2) in pixels of the original image, EXIF turned; higher is more anomalous."""

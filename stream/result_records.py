@@ -88,7 +88,7 @@ class AnswerRecords:
             name=result.label_set,
             version=result.version,
             label=result.label,
-            probability=result.candidates[0].probability,
+            probability=result.confidence,
             margin=result.margin,
             text=getattr(answer.message, "text", None),
             result_id=next(value for name, value in made.headers if name == "ce_id").decode(),

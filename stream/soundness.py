@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from schemas import ImageResult, TextResult
 from workers.errors import PipelineError
+from workers.text.results import LabelledPost
 
 Flaw = Callable[[Any], str | None]
 """Says what is wrong with an outcome; None where it may go out."""
@@ -23,6 +24,8 @@ def flaw_of(outcome: Any) -> str | None:
     Args:
         outcome: a result, an error (which is never wrong), or a tuple of these.
     """
+    if isinstance(outcome, LabelledPost):  # checked a batch at a time, where the numbers were made
+        return None if outcome.finite else NOT_FINITE
     if isinstance(outcome, TextResult):
         return None if _text_is_finite(outcome) else NOT_FINITE
     if isinstance(outcome, PipelineError):

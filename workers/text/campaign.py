@@ -1,13 +1,14 @@
 """A campaign: one label set, fitted and in force. It never changes; a new version is a new campaign."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from config import DriftSettings, TextSettings
-from schemas import Abstain, Candidate, Evidence, LabelSet, TextResult
+from schemas import Abstain, LabelSet, TextResult
 from workers.errors import FatalError
 from workers.text.campaign_watch import CampaignWatch, known_of
 from workers.text.cascade_lane import CascadeLane
@@ -18,7 +19,7 @@ from workers.text.filters import PostFilter
 from workers.text.heads.abstain import choose_threshold
 from workers.text.heads.base import Embeddings
 from workers.text.lane import Fitted, Knowledge, Lane, Prediction, SentenceLane, read_knowledge
-from workers.text.results import rank, text_result
+from workers.text.results import Answer, rank, result_of, shared_fields
 from workers.text.static_lane import StaticLane
 
 DEFAULT_THRESHOLD: Final = 0.5
@@ -29,16 +30,6 @@ THRESHOLD_SAMPLE: Final = 2_000
 
 MIN_REMEMBERED: Final = 1_000
 """Answers a campaign remembers at least, however many campaigns share the memory."""
-
-
-class Answer(NamedTuple):
-    """All of a result but whose it is."""
-
-    label: str | None
-    candidates: tuple[Candidate, ...]
-    margin: float
-    labels: tuple[str, ...] | None
-    evidence: Evidence | None
 
 
 class Campaign:
@@ -83,6 +74,7 @@ class Campaign:
         """Looks for drift, where somebody wants to know."""
         self._nearest = nearest
         self._explain = explain
+        self._shared = shared_fields(self.model, self.name, self.version)
         self._remembered: Remembered[Answer] = Remembered(max(capacity, MIN_REMEMBERED))
 
     def unanswered(self, posts: Sequence[PreparedPost], rows: dict[int, int]) -> Rows:
@@ -112,23 +104,11 @@ class Campaign:
                     known = (post.post.id, next(fresh))
                     self._remembered.keep(post.said, *known)
                 found[post.said] = known
-        results = []
+        results: list[TextResult] = []
         for post in posts:
             first, answer = found[post.said]
-            results.append(
-                text_result(
-                    post.post.id,
-                    answer.label,
-                    answer.candidates,
-                    model=self.model,
-                    label_set=self.name,
-                    version=self.version,
-                    margin=answer.margin,
-                    labels=answer.labels,
-                    evidence=answer.evidence,
-                    duplicate_of=None if first == post.post.id else first,
-                )
-            )
+            identity = post.post.id
+            results.append(result_of(answer, identity, None if first == identity else first, None))
         return results
 
     def forget(self) -> None:
@@ -139,35 +119,51 @@ class Campaign:
         if not len(rows):
             return []
         prediction = self._lane.predict(batch, rows)
-        ranked, margins = rank(self._knowledge.names, prediction.probabilities)
-        evidence: Sequence[Evidence | None] = [None] * len(rows)
+        probabilities = prediction.probabilities
+        names = self._knowledge.names
+        evidence: Sequence[dict[str, object] | None] = [None] * len(rows)
         if self._nearest is not None:
             evidence = self._nearest.find(prediction)
             if self._explain is not None:
-                evidence = [
-                    self._with_words(self._explain, batch.texts[row], one, prediction, at)
-                    for at, (row, one) in enumerate(zip(rows.tolist(), evidence, strict=True))
-                ]
-        many = self.label_set.multi_label
-        made = []
-        for candidates, margin, why in zip(ranked, margins, evidence, strict=True):
-            best = candidates[0]
-            known = best.probability >= self._threshold
-            if self._knowledge.none_of_these:
-                known = known and best.probability >= 1 - sum(c.probability for c in candidates)
-            held = tuple(c.label for c in candidates if c.probability >= self._threshold) if many else None
-            made.append(Answer(best.label if known else None, candidates, margin, held, why))
+                for at, (row, facts) in enumerate(zip(rows.tolist(), evidence, strict=True)):
+                    self._add_words(self._explain, batch.texts[row], facts, prediction, at)
+        finite = np.asarray(np.isfinite(probabilities).all(axis=1))
+        known: NDArray[np.bool_] = probabilities.max(axis=1).round(6) >= self._threshold
+        if self._knowledge.none_of_these:
+            known &= probabilities.max(axis=1) >= 1 - probabilities.sum(axis=1)
         if self.watch is not None:
-            self.watch.see(prediction, np.array([answer.label is not None for answer in made]))
+            self.watch.see(prediction, known)
+        made = []
+        for order, values, margin, sound, given, facts in zip(
+            *rank(probabilities), finite.tolist(), known.tolist(), evidence, strict=True
+        ):
+            sorted_names = [names[i] for i in order]
+            held: tuple[str, ...] | None = None
+            if self.label_set.multi_label:
+                pairs = zip(sorted_names, values, strict=True)
+                held = tuple(name for name, value in pairs if value >= self._threshold)
+            made.append(
+                Answer(
+                    self._shared,
+                    sorted_names[0] if given else None,
+                    sorted_names,
+                    values,
+                    margin,
+                    finite=sound,
+                    labels=held,
+                    evidence=facts,
+                )
+            )
         return made
 
     def watch_drift(self, settings: DriftSettings) -> None:
         """Look for drift from now on."""
         self.watch = CampaignWatch(self._knowledge.names, self._known, settings)
 
-    def _with_words(
-        self, encoders: Encoders, text: str, evidence: Evidence, prediction: Prediction, at: int
-    ) -> Evidence:
+    def _add_words(
+        self, encoders: Encoders, text: str, facts: dict[str, object] | None, prediction: Prediction, at: int
+    ) -> None:
+        """Name the words that counted most."""
         row = prediction.probabilities[at]
         label = int(row.argmax())
 
@@ -175,7 +171,8 @@ class Campaign:
             return self._lane.predict(encoders.batch(texts), np.arange(len(texts))).probabilities
 
         words = words_that_counted(text, label, float(row[label]), predict)
-        return evidence.model_copy(update={"words": words}) if words else evidence
+        if words and facts is not None:
+            facts["words"] = words
 
 
 def fit_campaign(

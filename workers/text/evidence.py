@@ -7,12 +7,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas import Evidence
 from workers.text.heads.base import PhraseKind
 from workers.text.lane import Fitted, Knowledge, Prediction
 
 MAX_EXAMPLES: Final = 256
 """Examples a label that are looked through for the nearest; of more, evenly spread ones."""
+
+MAX_NEAREST_CHARS: Final = 500
+"""Characters of the nearest text that are shown."""
 
 MAX_WORDS: Final = 32
 """Words of a text that are left out in turn; of more, the first."""
@@ -43,24 +45,25 @@ class NearestText:
             examples = np.flatnonzero(fitted.examples.labels == label)
             if len(examples) > MAX_EXAMPLES:
                 examples = examples[np.linspace(0, len(examples) - 1, MAX_EXAMPLES).astype(np.int64)]
-            self._texts += [knowledge.phrases[i] for i in phrases] + [knowledge.examples[i] for i in examples]
+            texts = [knowledge.phrases[i] for i in phrases] + [knowledge.examples[i] for i in examples]
+            self._texts += [text[:MAX_NEAREST_CHARS] for text in texts]
             self._kinds += [knowledge.phrase_kinds[i] for i in phrases] + ["example"] * len(examples)
             chosen += [fitted.space.phrase_embeddings[phrases], fitted.examples.embeddings[examples]]
             owners += [label] * (len(phrases) + len(examples))
         self._rows = np.concatenate(chosen)
         self._owners = np.array(owners)
 
-    def find(self, prediction: Prediction) -> list[Evidence]:
-        """The evidence for the best label of each text."""
+    def find(self, prediction: Prediction) -> list[dict[str, object]]:
+        """The evidence for the best label of each text, as fields of an Evidence."""
         best = prediction.probabilities.argmax(axis=1)
         similarities = prediction.embeddings @ self._rows.T
         similarities[self._owners[None, :] != best[:, None]] = -np.inf
         nearest = similarities.argmax(axis=1)
         values = np.round(similarities[np.arange(len(best)), nearest].astype(np.float64), 4).tolist()
-        made = []
+        made: list[dict[str, object]] = []
         for index, (at, similarity) in enumerate(zip(nearest.tolist(), values, strict=True)):
-            facts = {
-                "nearest": self._texts[at][:500],
+            facts: dict[str, object] = {
+                "nearest": self._texts[at],
                 "nearest_kind": self._kinds[at],
                 "nearest_similarity": similarity,
             }
@@ -69,7 +72,7 @@ class NearestText:
                 label = int(best[index])
                 own = np.flatnonzero(self._owners == label)
                 facts["window"] = spans[int((rows @ self._rows[own].T).max(axis=1).argmax())]
-            made.append(Evidence.model_construct(**facts))
+            made.append(facts)
         return made
 
 

@@ -1,9 +1,11 @@
 """From arrays of probabilities to TextResults, at a few microseconds a post.
 
-Values come from our own arithmetic, so pydantic's checks are passed by: objects are filled directly.
+Values come from our own arithmetic, so pydantic's checks are passed by: objects are filled directly. Most
+results are written as JSON and never looked into, so what is costly to make is made when somebody asks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import orjson
@@ -75,7 +77,7 @@ def result_json(result: TextResult) -> bytes:
 
     Numbers must be finite.
     """
-    if result.__pydantic_fields_set__ is not _ALWAYS:
+    if isinstance(result, LabelledPost) or result.__pydantic_fields_set__ is not _ALWAYS:
         return result.to_json()
     fields = result.__dict__
     return orjson.dumps(
@@ -91,24 +93,152 @@ def result_json(result: TextResult) -> bytes:
     )
 
 
-def rank(
-    names: Sequence[str], probabilities: NDArray[np.float32]
-) -> tuple[list[tuple[Candidate, ...]], list[float]]:
-    """Candidates of each row, best first, and the margin of the best over the next.
+class Answer:
+    """What one label set says of one text: all of a result but whose it is. Posts that say the same share it.
 
     Args:
-        names: the L labels.
+        base: the fields that all results of a label set's version share.
+        label: the label given; None where there is none.
+        names: of all labels, best first.
+        values: their probabilities, rounded.
+        margin: of the best over the next.
+        finite: whether every number is.
+        labels: of a multi-label set, those that hold.
+        evidence: fields of an Evidence; None where there is none.
+    """
+
+    __slots__ = ("_body", "confidence", "evidence", "fields", "finite", "names", "values")
+
+    def __init__(
+        self,
+        base: Mapping[str, object],
+        label: str | None,
+        names: Sequence[str],
+        values: Sequence[float],
+        margin: float,
+        *,
+        finite: bool,
+        labels: tuple[str, ...] | None,
+        evidence: dict[str, object] | None,
+    ) -> None:
+        self.names = names
+        self.values = values
+        self.evidence = evidence
+        self.finite = finite
+        self.confidence = values[0]
+        self.fields = {**base, "label": label, "margin": margin, "labels": labels, "answer": self}
+        self._body: bytes | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The fields of a result as JSON, from `label` on, up to the closing brace."""
+        if self._body is None:
+            fields = self.fields
+            said: dict[str, object] = {
+                "label": fields["label"],
+                "candidates": [
+                    {"label": name, "probability": value}
+                    for name, value in zip(self.names, self.values, strict=True)
+                ],
+                "model": fields["model"],
+                "label_set": fields["label_set"],
+                "version": fields["version"],
+                "margin": fields["margin"],
+            }
+            if fields["labels"] is not None:
+                said["labels"] = fields["labels"]
+            if self.evidence is not None:
+                said["evidence"] = self.evidence
+            self._body = orjson.dumps(said)[1:-1]
+        return self._body
+
+
+class LabelledPost(TextResult):
+    """A TextResult whose candidates and evidence are made when somebody asks; equal to the plain one."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Make what is left for later."""
+        answer = self.__dict__.get("answer")
+        if answer is None or name not in ("candidates", "evidence"):
+            raise AttributeError(name)
+        made: object
+        if name == "candidates":
+            pairs = zip(answer.names, answer.values, strict=True)
+            made = tuple(candidate(label, value) for label, value in pairs)
+        else:
+            made = None if answer.evidence is None else Evidence.model_construct(**answer.evidence)
+        self.__dict__[name] = made
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TextResult) and self.to_json() == other.to_json()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the best label."""
+        value: float = self.__dict__["answer"].confidence
+        return value
+
+    @property
+    def finite(self) -> bool:
+        """Whether every number in it is finite."""
+        found: bool = self.__dict__["answer"].finite
+        return found
+
+    def to_json(self) -> bytes:
+        """Give the result as JSON in UTF-8; see Message."""
+        fields = self.__dict__
+        body = fields["answer"].body
+        more = b""
+        if fields["duplicate_of"] is not None:
+            more += b',"duplicate_of":' + orjson.dumps(fields["duplicate_of"])
+        if fields["review"] is not None:
+            more += b',"review":' + orjson.dumps(fields["review"])
+        return b"".join((b'{"id":', orjson.dumps(fields["id"]), b",", body, more, b"}"))
+
+
+def result_of(
+    answer: Answer, post_id: str, duplicate_of: str | None, review: tuple[Why, ...] | None
+) -> LabelledPost:
+    """The result of one post."""
+    fields = answer.fields.copy()
+    fields["id"] = post_id
+    fields["duplicate_of"] = duplicate_of
+    fields["review"] = review
+    made = _new(LabelledPost)
+    _set(made, "__dict__", fields)
+    _set(made, "__pydantic_fields_set__", _fields_set(fields, answer))
+    _set(made, "__pydantic_extra__", None)
+    _set(made, "__pydantic_private__", None)
+    return made
+
+
+def _fields_set(fields: Mapping[str, object], answer: Answer) -> set[str]:
+    if answer.evidence is None and all(fields[name] is None for name in ("labels", "duplicate_of", "review")):
+        return _ALWAYS
+    told = {name for name in ("labels", "duplicate_of", "review") if fields[name] is not None}
+    return _ALWAYS | told | ({"evidence"} if answer.evidence is not None else set())
+
+
+def shared_fields(model: str, label_set: str, version: str) -> dict[str, object]:
+    """The fields that all results of a label set's version share."""
+    return {"model": model, "label_set": label_set, "version": version, "result_id": None, "source": None}
+
+
+def rank(probabilities: NDArray[np.float32]) -> tuple[list[list[int]], list[list[float]], list[float]]:
+    """Sort the labels of each row, best first, and give the margin of the best over the next.
+
+    Args:
         probabilities: shape (m, L).
 
     Returns:
-        m tuples of L candidates, ties in the order of `names`; and m margins in [0, 1].
+        m lists of L labels, ties in their order; m lists of their probabilities, rounded to 6 digits; and m
+        margins in [0, 1].
     """
     order = np.argsort(-probabilities, axis=1, kind="stable")
     values = np.round(np.take_along_axis(probabilities, order, axis=1).astype(np.float64), 6)
     second = values[:, 1] if values.shape[1] > 1 else 1 - values[:, 0]
     margins: list[float] = np.round(np.abs(values[:, 0] - second), 6).tolist()
-    ranked = [
-        tuple(candidate(names[i], p) for i, p in zip(row, row_values, strict=True))
-        for row, row_values in zip(order.tolist(), values.tolist(), strict=True)
-    ]
-    return ranked, margins
+    return order.tolist(), values.tolist(), margins

@@ -7,27 +7,35 @@ from hypothesis import strategies as st
 from schemas import Evidence, Post, TextResult
 from workers.errors import MessageError
 from workers.text.instant import InstantModel
-from workers.text.results import candidate, rank, result_json, text_result
+from workers.text.results import (
+    Answer,
+    candidate,
+    rank,
+    result_json,
+    result_of,
+    shared_fields,
+    text_result,
+)
 
 
 def test_candidates_are_ranked_best_first_and_ties_keep_their_order() -> None:
-    ranked, margins = rank(("a", "b", "c"), np.array([[0.1, 0.6, 0.3], [0.25, 0.5, 0.25]], np.float32))
+    order, values, margins = rank(np.array([[0.1, 0.6, 0.3], [0.25, 0.5, 0.25]], np.float32))
 
-    assert [[c.label for c in row] for row in ranked] == [["b", "c", "a"], ["b", "a", "c"]]
+    assert order == [[1, 2, 0], [1, 0, 2]]
+    assert values == [[0.6, 0.3, 0.1], [0.5, 0.25, 0.25]]
     assert margins == [0.3, 0.25]
 
 
 def test_an_unchecked_result_survives_the_checks_unchanged() -> None:
-    ranked, margins = rank(("a", "b"), np.array([[0.25, 0.75]], np.float32))
     made = text_result(
-        "1", "b", ranked[0], model="m", label_set="s", version="1", margin=margins[0], labels=("b",)
+        "1", "b", (candidate("b", 0.75),), model="m", label_set="s", version="1", margin=0.5, labels=("b",)
     )
 
     assert made == TextResult.model_validate_json(made.model_dump_json())
 
 
 def test_one_label_alone_has_a_margin() -> None:
-    _, margins = rank(("a",), np.array([[0.75]], np.float32))
+    _, _, margins = rank(np.array([[0.75]], np.float32))
 
     assert margins == [0.5]
 
@@ -73,3 +81,33 @@ def test_the_short_way_to_json_writes_the_same_bytes(
         duplicate_of=more if isinstance(more, str) else None,
     )
     assert result_json(result) == result.to_json()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(min_size=1, max_size=20),
+    st.lists(st.tuples(st.text(min_size=1, max_size=12), SHARES), min_size=1, max_size=6),
+    st.sampled_from([None, (), ("a", "b")]),
+    st.sampled_from([None, {"nearest": "x", "nearest_kind": "name", "nearest_similarity": 0.5}]),
+    st.sampled_from([None, "first"]),
+    st.sampled_from([None, ("random",)]),
+)
+def test_a_result_made_late_is_the_one_it_says_it_is(
+    post_id: str,
+    shares: list[tuple[str, float]],
+    labels: tuple[str, ...] | None,
+    evidence: dict[str, object] | None,
+    duplicate_of: str | None,
+    review: tuple[str, ...] | None,
+) -> None:
+    """What is written at once, and what is made when somebody asks, are one."""
+    names, values = zip(*shares, strict=True)
+    shared = shared_fields("m", "set", "1")
+    answer = Answer(shared, "a", names, values, 0.25, finite=True, labels=labels, evidence=evidence)
+    made = result_of(answer, post_id, duplicate_of, review)
+    read = TextResult.model_validate_json(made.to_json())
+    assert made == read
+    assert read == made
+    assert made.candidates == read.candidates
+    assert made.evidence == read.evidence
+    assert made.model_dump(exclude_unset=True) == read.model_dump(exclude_unset=True)
