@@ -1,11 +1,10 @@
 """aiokafka clients made from the settings; the one place that knows how they are configured."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from config import KafkaSettings
 from stream.connection import client_options
@@ -101,15 +100,18 @@ async def assign_whole(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPart
 
 
 async def stop_quietly(client: AIOKafkaProducer | AIOKafkaConsumer, timeout_s: float = 5.0) -> None:
-    """Stop a client that may be broken: after the timeout its tasks are ended, whatever they wait for."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            await client.stop()
-    except (KafkaError, TimeoutError, OSError):
-        await _abandon(client)
+    """Stop a client that may be broken: after the timeout its tasks are ended, whatever they wait for.
+
+    It is stopped in a task of its own: aiokafka awaits tasks that it cancelled, and their CancelledError
+    would look like ours and end who called.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    await asyncio.wait({stopping}, timeout=timeout_s)
+    if not stopping.done() or stopping.cancelled() or stopping.exception() is not None:
+        await _abandon(client, stopping)
 
 
-async def _abandon(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+async def _abandon(client: AIOKafkaProducer | AIOKafkaConsumer, stopping: "asyncio.Future[None]") -> None:
     """End the tasks of a client that did not stop.
 
     They would go on for ever: a producer would send what it still holds once the broker is back, and a
@@ -123,12 +125,20 @@ async def _abandon(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
         group, fetcher = client._coordinator, client._fetcher
         tasks = [getattr(group, name, None) for name in CONSUMER_TASKS]
         tasks.append(fetcher._fetch_task if fetcher is not None else None)
-    running = {task for task in tasks if task is not None and not task.done()}
+    await _end([stopping, *(task for task in tasks if task is not None)])
+    closing = asyncio.ensure_future(connections.close())
+    await asyncio.wait({closing}, timeout=CANCELLATION_S)
+    await _end([closing])
+
+
+async def _end(tasks: "Sequence[asyncio.Future[None]]") -> None:
+    """Cancel tasks until they end, and look at how they ended, so that nobody warns of it."""
+    running = {task for task in tasks if not task.done()}
     for _ in range(CANCELLATIONS):
-        for task in running:
-            task.cancel()
         if running:
+            for task in running:
+                task.cancel()
             _, running = await asyncio.wait(running, timeout=CANCELLATION_S)
-    with suppress(KafkaError, TimeoutError, OSError):
-        async with asyncio.timeout(CANCELLATION_S):
-            await connections.close()
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()

@@ -1,4 +1,4 @@
-"""A client that does not stop in time leaves nothing running: no heartbeat holds partitions, nothing is sent."""
+"""A client that does not stop in time leaves nothing running that sends, or that holds partitions."""
 
 import asyncio
 
@@ -36,6 +36,25 @@ async def test_a_producer_that_can_not_deliver_sends_nothing_once_the_broker_is_
         ) as reader:
             (partition, *_) = sorted(await clients.assign_whole(reader, topic))
             assert await reader.end_offsets([partition]) == {partition: 1}
+
+
+class Untidy:
+    """A client whose stop ends with the CancelledError of a task that it cancelled, as aiokafka's may."""
+
+    _coordinator = _fetcher = None
+
+    class _client:  # noqa: N801 - aiokafka's name
+        @staticmethod
+        async def close() -> None:
+            raise asyncio.CancelledError
+
+    async def stop(self) -> None:
+        raise asyncio.CancelledError
+
+
+async def test_a_cancellation_inside_a_client_does_not_cancel_who_stops_it() -> None:
+    """It once ended a lane without a word: alive and idle until the watchdog came."""
+    await clients.stop_quietly(Untidy())  # type: ignore[arg-type]
 
 
 async def test_a_consumer_that_does_not_leave_sends_no_more_heartbeats() -> None:
