@@ -6,27 +6,12 @@ from PIL import Image
 
 from config import ImageSettings
 from schemas import ImageMessage, Reference
+from tests.unit.image.fakes import ColourBackbone
 from workers.errors import MessageError
 from workers.image.embedding import Embedder, padded, pool
 from workers.image.modes.base import DecodedImage, Finding
 from workers.image.modes.similarity import DEFAULT_THRESHOLD, SimilarityMode
 from workers.image.modes.uniqueness import JUDGED_FROM, UniquenessMode
-
-
-class ColourBackbone:
-    """A network that sees nothing but how much there is of each colour."""
-
-    name = "colours"
-
-    def __init__(self, fingerprint: str = "f00") -> None:
-        self.fingerprint = fingerprint
-
-    def features(self, images, taps):
-        found = []
-        for pixels in images:
-            cells = pixels.reshape(-1, 3).astype(np.float32)
-            found.append((np.stack([np.full((2, 2), m) * np.eye(2) for m in (*cells.mean(0), 20.0)]),))
-        return found
 
 
 def solid(red, green, blue):
