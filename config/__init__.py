@@ -2,6 +2,7 @@
 
 from config.image import ImageSettings
 from config.kafka import Delivery, KafkaSettings, LaneSettings, MetricsSettings, TopicSettings
+from config.learn import LearnSettings
 from config.settings import Settings, load_settings
 from config.sources import SettingsError
 from config.text import TextSettings
@@ -14,6 +15,7 @@ __all__ = [
     "ImageSettings",
     "KafkaSettings",
     "LaneSettings",
+    "LearnSettings",
     "MetricsSettings",
     "Settings",
     "SettingsError",

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from config.image import ImageSettings
 from config.kafka import KafkaSettings, LaneSettings, MetricsSettings, TopicSettings
+from config.learn import LearnSettings
 from config.sources import EnvironmentSource, FileSource, SettingsError, read_yaml
 from config.text import TextSettings
 from config.watch import BurstSettings, DriftSettings
@@ -38,6 +39,7 @@ class Settings(BaseSettings):
     image: ImageSettings = Field(default_factory=ImageSettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)
     bursts: BurstSettings = Field(default_factory=BurstSettings)
+    learn: LearnSettings = Field(default_factory=LearnSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
 
     _file_values: ClassVar[dict[str, Any]] = {}

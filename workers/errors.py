@@ -21,6 +21,9 @@ REASONS: Final = frozenset(
         "unknown_field",
         "empty_text",
         "too_large",
+        # corrections
+        "unknown_label",
+        "unknown_post",
         # images
         "image_undecodable",
         "image_format",
