@@ -59,13 +59,13 @@ class WordVectors(NamedTuple):
 
     Attributes:
         words: whole words in order of frequency, then pieces, which begin with ##.
-        vectors: float32, shape (len(words), d).
+        vectors: float16, shape (len(words), d), as they are kept; products with float32 are exact.
         weights: float32, shape (len(words),), SIF weights in (0, 1].
         general: the map fitted on word bags.
     """
 
     words: list[str]
-    vectors: Embeddings
+    vectors: NDArray[np.float16]
     weights: NDArray[np.float32]
     general: RidgeMap
 
@@ -85,7 +85,7 @@ def read_word_vectors(folder: Path) -> WordVectors:
     with np.load(folder / "vectors.npz") as held:
         return WordVectors(
             words=(folder / "words.txt").read_text(encoding="utf-8").split("\n"),
-            vectors=held["vectors"].astype(np.float32),
+            vectors=held["vectors"],
             weights=held["weights"],
             general=RidgeMap(held["source"], held["matrix"], held["target"]),
         )
@@ -96,7 +96,7 @@ def to_keyed_vectors(held: WordVectors) -> Any:
     from gensim.models import KeyedVectors
 
     keyed = KeyedVectors(vector_size=held.vectors.shape[1], count=0)
-    keyed.add_vectors(held.words, held.vectors)
+    keyed.add_vectors(held.words, held.vectors.astype(np.float32))
     return keyed
 
 
