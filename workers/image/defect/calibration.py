@@ -8,11 +8,11 @@ from scipy import stats
 
 LEAST_SCORE: Final = 0.05
 """Scores below count as this: they are taken the logarithm of."""
-PRIOR_SPREAD: Final = 0.12
+PRIOR_SPREAD: Final = 0.13
 """Standard deviation of the logarithm of good parts' scores, as it is in most galleries."""
 PRIOR_PARTS: Final = 8.0
 """So many parts that is worth beside a gallery's own."""
-RISE_OF_ONE: Final = 0.25
+RISE_OF_ONE: Final = 0.55
 """Where there is one part: how much higher another good one scores than the one turned and shifted, in the
 logarithm."""
 SPREAD_OF_ONE: Final = 0.2
