@@ -151,6 +151,18 @@ def _control(
     return Control(settings.kafka, topic, worker, partial(reports.applied, lane))
 
 
+def _topics(settings: Settings, workers: dict[str, Worker[Any, Any, Any]]) -> list[str]:
+    """The topics that the lanes read and write."""
+    names = TopicNames(settings.topics.prefix)
+    needed = [names.metrics]
+    for lane, worker in workers.items():
+        spec = lane_spec(lane, settings)
+        needed += [spec.source, spec.sink, spec.review, spec.dead_letters]
+        if isinstance(worker, Controllable):
+            needed.append(names.label_sets if lane == "text" else names.references)
+    return needed
+
+
 def run(settings: Settings, workers: dict[str, Worker[Any, Any, Any]]) -> int:
     """Run the worker process until SIGTERM, SIGINT or a fatal error.
 
@@ -160,7 +172,8 @@ def run(settings: Settings, workers: dict[str, Worker[Any, Any, Any]]) -> int:
     tune_collector()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    if (refused := loop.run_until_complete(refusal(settings.kafka))) is not None:
+    topics = _topics(settings, workers)
+    if (refused := loop.run_until_complete(refusal(settings.kafka, topics))) is not None:
         sys.stderr.write(f"feedsight: {refused.detail}\n")
         return EXIT_USAGE
     app = create_app(settings, workers)

@@ -54,6 +54,8 @@ class Publisher:
             await self._producer.start()
         except (KafkaError, OSError) as error:
             await clients.stop_quietly(self._producer)
+            if isinstance(error, NOT_ALLOWED):
+                raise translated(error) from error
             raise await why_refused(self._settings, error) from error
         return self
 
@@ -120,10 +122,10 @@ async def read(
                         record.headers,
                     )
     except (KafkaError, OSError) as error:
-        if not started:
-            raise await why_refused(settings, error) from error
         if isinstance(error, NOT_ALLOWED):
             raise translated(error) from error
+        if not started:
+            raise await why_refused(settings, error) from error
         raise TransientError(f"Kafka at {settings.bootstrap}: {error}") from error
     finally:
         await clients.stop_quietly(consumer)

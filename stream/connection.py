@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from typing import Any, Final
 
 from aiokafka.conn import create_conn
@@ -9,9 +10,10 @@ from aiokafka.errors import (
     IllegalSaslStateError,
     KafkaError,
     SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
 )
-from aiokafka.protocol.admin import ApiVersionRequest
+from aiokafka.protocol.metadata import MetadataRequest
 
 from config import KafkaSettings
 from workers.errors import FatalError, PipelineError, TransientError
@@ -43,8 +45,13 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     return options
 
 
-async def refusal(settings: KafkaSettings) -> FatalError | None:
-    """Whether the brokers let this client in, so that a worker with a wrong password ends at once.
+async def refusal(settings: KafkaSettings, topics: Iterable[str] = ()) -> FatalError | None:
+    """Whether the brokers let this client in and show it its topics, so that a worker need not wait in vain.
+
+    Args:
+        settings: the section `kafka`.
+        topics: those that it needs. A broker does not list what a client has no right to: to wait for such
+            a topic looks like waiting for one that is not there yet.
 
     Returns:
         Why not; None where they do, where there is nothing to be refused, or where no broker answers: a
@@ -52,42 +59,55 @@ async def refusal(settings: KafkaSettings) -> FatalError | None:
     """
     if settings.security_protocol == "PLAINTEXT":
         return None
-    found = await why_refused(settings, None)
+    found = await _ask(settings, None, tuple(topics))
     return found if isinstance(found, FatalError) else None
 
 
-async def why_refused(settings: KafkaSettings, error: Exception | None) -> PipelineError:
+async def why_refused(settings: KafkaSettings, error: Exception) -> PipelineError:
     """Find out why a client could not start: aiokafka says only that it could not.
 
     Args:
         settings: as the client had them.
-        error: what the client raised, if it was one.
+        error: what the client raised.
 
     Returns:
         FatalError where the settings are wrong: a password, a certificate, a protocol; TransientError where
         the broker does not answer. One line, without any secret.
     """
+    return await _ask(settings, error, ())
+
+
+async def _ask(settings: KafkaSettings, error: Exception | None, topics: tuple[str, ...]) -> PipelineError:
     options = client_options(settings)
     found: PipelineError | None = None
     for address in options.pop("bootstrap_servers").split(","):
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await _probe(address.strip(), options)
-            why = f": {type(error).__name__}: {error}" if error is not None else " answers"
-            return TransientError(f"Kafka at {settings.bootstrap}{why}")
+                hidden = await _hidden(address.strip(), options, topics)
         except (KafkaError, OSError, TimeoutError, AssertionError) as problem:
             judged = _judged(settings, address.strip(), problem)
             if isinstance(judged, FatalError) or found is None:
                 found = judged
+            continue
+        if hidden:
+            who = f"the user {settings.sasl_username!r}" if settings.sasl_username else "this client"
+            return FatalError(f"Kafka gives {who} no right to {', '.join(hidden)}: see docs/security.md")
+        why = f": {type(error).__name__}: {error}" if error is not None else " answers"
+        return TransientError(f"Kafka at {settings.bootstrap}{why}")
     return found or TransientError(f"no Kafka answers at {settings.bootstrap}")
 
 
-async def _probe(address: str, options: dict[str, Any]) -> None:
-    """Connect and ask one thing: where a client's certificate is refused, TLS 1.3 says so only then."""
+async def _hidden(address: str, options: dict[str, Any], topics: tuple[str, ...]) -> list[str]:
+    """Connect, and ask for topics by name: those that this client has no right to.
+
+    Where a client's certificate is refused, TLS 1.3 says so only when something is asked.
+    """
     host, _, port = address.rpartition(":")
     connection = await create_conn(host.strip("[]"), int(port), **options)
     try:
-        await connection.send(ApiVersionRequest())
+        asked = MetadataRequest(list(topics), allow_auto_topic_creation=False)
+        answer = await connection.send(asked)
+        return [name for code, name, *_ in answer.topics if code == TopicAuthorizationFailedError.errno]
     finally:
         connection.close()
 
