@@ -37,6 +37,9 @@ NOT_ALLOWED: Final = (
 
 FENCED: Final = (ProducerFenced, InvalidProducerEpoch)
 
+GIVE_UP_S: Final = 0.5
+"""To close the connections of a producer that failed."""
+
 ABORT_TIMEOUT_S: Final = 5.0
 """An abort takes one round trip; a broker that needs longer is down."""
 
@@ -97,8 +100,13 @@ class _ProducerOutlet:
         self._producer: AIOKafkaProducer | None = None
 
     async def open(self) -> int | None:
-        """Start a producer, and only then read what is committed; see Outlet."""
-        await self.close()
+        """Start a producer, and only then read what is committed; see Outlet.
+
+        A former producer failed: what it holds is not waited for.
+        """
+        former, self._producer = self._producer, None
+        if former is not None:
+            await stop_quietly(former, GIVE_UP_S)
         self._producer = self._make_producer()
         try:
             await self._producer.start()
@@ -136,6 +144,11 @@ class TransactionalOutlet(_ProducerOutlet):
         super().__init__(partition, make_producer, committed)
         self._group = group
         self._in_transaction = False
+
+    async def open(self) -> int | None:
+        """Fence all former producers, which aborts what they left open; see Outlet."""
+        self._in_transaction = False
+        return await super().open()
 
     async def write(self, records: Sequence[OutputRecord], next_offset: int, note: str = "") -> None:
         """Run one transaction; see Outlet."""
