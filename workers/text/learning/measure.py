@@ -75,8 +75,16 @@ class Comparison:
     @property
     def chance(self) -> float:
         """The probability of so many gains against losses by chance alone (one-sided sign test)."""
-        flips = self.gained + self.lost
-        return sum(comb(flips, wins) for wins in range(self.gained, flips + 1)) / 2.0**flips
+        return _at_least(self.gained, self.gained + self.lost)
+
+    @property
+    def bad_luck(self) -> float:
+        """The probability of so many losses against gains by chance alone."""
+        return _at_least(self.lost, self.gained + self.lost)
+
+
+def _at_least(heads: int, tosses: int) -> float:
+    return float(sum(comb(tosses, number) for number in range(heads, tosses + 1)) / 2**tosses)
 
 
 def compare(
@@ -195,7 +203,7 @@ def judge(label_set: LabelSet, rows: Embeddings, encode: Encode) -> Judged:
     head = create_head(multi_label=knowledge.independent, none_of_these=knowledge.none_of_these)
     labels = np.array(knowledge.example_labels, np.int64)
     examples = Examples(encode(knowledge.examples), labels)
-    head.fit(_space(knowledge, encode), examples, encode(knowledge.unlabelled))
+    head.fit(label_space(knowledge, encode), examples, encode(knowledge.unlabelled))
     found = head.predict_proba(rows)
     none = np.zeros((len(rows), 1), np.float32)
     if knowledge.independent:
@@ -205,7 +213,8 @@ def judge(label_set: LabelSet, rows: Embeddings, encode: Encode) -> Judged:
     return Judged(np.concatenate([found, none], axis=1), knowledge.independent)
 
 
-def _space(knowledge: Knowledge, encode: Encode) -> LabelSpace:
+def label_space(knowledge: Knowledge, encode: Encode) -> LabelSpace:
+    """Embed what is said of labels."""
     return LabelSpace(
         names=knowledge.names,
         phrases=knowledge.phrases,

@@ -12,6 +12,16 @@ from workers.text.learning.measure import Comparison, compare, wilson
 FEWEST: Final = 4
 """Corrections below which nothing can be held back and something still be learned."""
 
+MANY: Final = 30
+"""Corrections from which on a candidate must measure better. Of fewer a measurement says little, and a
+person's word more: it is learned unless that measures worse."""
+
+WORSE: Final = 0.1
+"""The probability of losses by chance below which few corrections are said to make labels worse."""
+
+BETTER: Final = 0.25
+"""The probability of gains by chance up to which many corrections are said to make labels better."""
+
 SAMPLE_FOLDS: Final = 4
 """Folds where a candidate adapts to a sample of the stream: each takes a second."""
 
@@ -60,7 +70,7 @@ def refit(
     if sample:
         adapted = candidate.model_copy(update={"sample": tuple(sample)})
         more = compare(candidate, adapted, usable, encode, SAMPLE_FOLDS)
-        if better(more):
+        if more.count >= MANY and better(more):
             candidate, found = adapted, compare(label_set, adapted, usable, encode, SAMPLE_FOLDS)
     facts |= figures(found)
     said = _words(found)
@@ -70,10 +80,15 @@ def refit(
 
 
 def better(found: Comparison) -> bool:
-    """Whether the candidate measures better: on one of accuracy and macro F1, and not worse on the other."""
-    before, after = found.before, found.after
-    both = (after.accuracy - before.accuracy, after.macro_f1 - before.macro_f1)
-    return min(both) >= 0 and max(both) > 0
+    """Whether a candidate is to be published; see MANY.
+
+    Both agree on nearly all posts, so what counts is where they differ: a paired sign test. A candidate from
+    many corrections must not lose macro F1 either, so that no rare label is given up for a frequent one.
+    """
+    if found.count < MANY:
+        return found.bad_luck > WORSE
+    no_label_lost = found.after.macro_f1 >= found.before.macro_f1
+    return found.gained > found.lost and found.chance <= BETTER and no_label_lost
 
 
 def answerable(label_set: LabelSet, corrections: Sequence[Correction]) -> list[Correction]:
@@ -120,5 +135,5 @@ def _words(found: Comparison) -> str:
     return (
         f"accuracy {before.accuracy:.0%} → {after.accuracy:.0%}, macro F1 {100 * before.macro_f1:.0f} → "
         f"{100 * after.macro_f1:.0f} on {found.count} held-back corrections "
-        f"(+{found.gained} −{found.lost}, by chance {found.chance:.0%})"
+        f"(+{found.gained} −{found.lost}, as good by chance: {found.chance:.0%})"
     )
