@@ -5,6 +5,7 @@ the lane goes on.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ from workers.text.bursts import BurstFinder
 from workers.text.bursts_story import Seen
 from workers.text.campaign_watch import CampaignWatch
 from workers.text.drift import Reading
+from workers.text.drift_alarm import warm_up
 from workers.text.drift_windows import SIGNALS
 
 logger = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ class StreamWatch:
         exposition.bursts.labels(
             lane
         )  # from 0 on: Prometheus sees no increase in a series that begins with 1
+        threading.Thread(target=warm_up, name="warm-up", daemon=True).start()  # the first posts need not wait
         worker.watch_drift(settings.drift)
 
     def committed(self, answers: Sequence[Item]) -> None:

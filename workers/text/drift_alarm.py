@@ -38,7 +38,7 @@ PH_THRESHOLD: Final = 13.0
 ADWIN_DELTA: Final = 1e-4
 """ADWIN's bound on a false alarm at each look."""
 
-LOOKS: Final = 5
+LOOKS: Final = 20
 """Blocks after a detector fired in which it is seen whether the change matters."""
 
 
@@ -56,11 +56,16 @@ class Change(NamedTuple):
     after: Block
 
 
+def warm_up() -> None:
+    """Import river, which takes half a second and 34 MB; nobody who watches no stream needs it."""
+    import river.drift  # noqa: F401
+
+
 class _Detectors:
     """river's detectors for one signal."""
 
     def __init__(self, name: str) -> None:
-        from river.drift import ADWIN, PageHinkley  # a fifth of a second that only a watched stream needs
+        from river.drift import ADWIN, PageHinkley
 
         mode = "up" if name in DISTANCES else "both"
         self._jump: Any = PageHinkley(min_instances=10, delta=PH_DELTA, threshold=PH_THRESHOLD, mode=mode)
@@ -107,7 +112,7 @@ class Alarm:
         self._kept = list(blocks)
         self._wanted = posts, least
         self._recent: deque[tuple[Block, dict[str, float]]] = deque(maxlen=RECENT_BLOCKS)
-        self._detectors = {name: _Detectors(name) for name in SIGNALS}
+        self._detectors: dict[str, _Detectors] = {}
         self._fired = dict.fromkeys(SIGNALS, 0)
         self._settle()
 
@@ -133,6 +138,7 @@ class Alarm:
         if len(self._kept) < least or sum(block.posts for block in self._kept) < posts:
             return
         self.reference = Reference(self._kept, self._floors)
+        self._detectors = {name: _Detectors(name) for name in SIGNALS}
         for block in self._kept:
             for name, deviation in self.reference.standardise(block).items():
                 self._detectors[name].update(deviation)
