@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.base import Json, Message, Origin
-from schemas.loop import Why
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -55,8 +54,6 @@ class TextResult(Message):
     labels: tuple[str, ...] | None = None
     evidence: Evidence | None = None
     duplicate_of: str | None = None
-    review: tuple[Why, ...] | None = None
-    """Why it also went to `review`, where it did."""
     result_id: str | None = None
     source: Origin | None = None
 

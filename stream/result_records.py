@@ -8,6 +8,7 @@ from stream.codec import encode_result, result_headers
 from stream.dead_letter import facts_of, to_record
 from stream.records import Item, OutputRecord
 from workers.errors import MessageError, PipelineError
+from workers.text.results import LabelledPost
 
 REVIEW_TYPE: Final = "feedsight.review.v1"
 
@@ -74,11 +75,11 @@ class AnswerRecords:
                 if isinstance(result, TextResult):
                     if routes and (route := routes.get(result.label_set)):
                         records.append(made._replace(topic=route))
-                    if result.review:
+                    if isinstance(result, LabelledPost) and result.review:
                         records.append(self._to_review(answer, result, made))
         return records
 
-    def _to_review(self, answer: Item, result: TextResult, made: OutputRecord) -> OutputRecord:
+    def _to_review(self, answer: Item, result: LabelledPost, made: OutputRecord) -> OutputRecord:
         """What a person needs to judge a result, in one record."""
         record = answer.record
         item = ReviewItem(

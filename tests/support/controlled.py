@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from config import Settings
-from schemas import Candidate, LabelSet, Post, TextResult
+from schemas import LabelSet, Post, TextResult
 from stream.app import lane_spec
 from stream.control import Control
 from stream.lane import Lane
@@ -18,6 +18,7 @@ from tests.support.lanes import NeverEnds
 from workers.base import Applied, Change
 from workers.errors import FatalError, PipelineError
 from workers.text.control import ARCHIVE_MARK, read_change
+from workers.text.results import Answer, result_of, shared_fields
 
 
 class FirstLabelWorker:
@@ -96,15 +97,9 @@ class FirstLabelWorker:
 
 def _result(post: Post, label_set: LabelSet) -> TextResult:
     label = label_set.labels[0].name
-    return TextResult(
-        id=post.id,
-        label=label,
-        candidates=(Candidate(label=label, probability=1.0),),
-        model="first",
-        label_set=label_set.name,
-        version=str(label_set.version),
-        review=("random",) if "look" in post.text else None,
-    )
+    shared = shared_fields("first", label_set.name, str(label_set.version))
+    answer = Answer(shared, label, (label,), (1.0,), 1.0, finite=True, labels=None, evidence=None)
+    return result_of(answer, post.id, None, ("random",) if "look" in post.text else None)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from config import DriftSettings, TextSettings
-from schemas import Abstain, LabelSet, TextResult
+from schemas import Abstain, LabelSet, Review, TextResult, Why
 from workers.errors import FatalError
 from workers.text.campaign_watch import CampaignWatch, known_of
 from workers.text.cascade_lane import CascadeLane
@@ -20,6 +20,7 @@ from workers.text.heads.abstain import choose_threshold
 from workers.text.heads.base import Embeddings
 from workers.text.lane import Fitted, Knowledge, Lane, Prediction, SentenceLane, read_knowledge
 from workers.text.results import Answer, rank, result_of, shared_fields
+from workers.text.review import CampaignReview
 from workers.text.static_lane import StaticLane
 
 DEFAULT_THRESHOLD: Final = 0.5
@@ -44,6 +45,7 @@ class Campaign:
         known: embeddings of all that is known of the labels, by which novelty is measured.
         nearest: finds evidence; None where there is to be none.
         explain: the models, where results are to name the words that counted.
+        review: which share of the posts a person should look at; None: of none.
         capacity: answers remembered, for posts that say the same.
     """
 
@@ -58,6 +60,7 @@ class Campaign:
         known: Embeddings,
         nearest: NearestText | None,
         explain: Encoders | None,
+        review: Review | None = None,
         capacity: int = CAPACITY,
     ) -> None:
         self.label_set = label_set
@@ -75,6 +78,7 @@ class Campaign:
         self._nearest = nearest
         self._explain = explain
         self._shared = shared_fields(self.model, self.name, self.version)
+        self._review = None if review is None else CampaignReview(review, known, self.name)
         self._remembered: Remembered[Answer] = Remembered(max(capacity, MIN_REMEMBERED))
 
     def unanswered(self, posts: Sequence[PreparedPost], rows: dict[int, int]) -> Rows:
@@ -96,28 +100,49 @@ class Campaign:
             rows: what `unanswered` gave for them.
         """
         found: dict[int, tuple[str, Answer]] = {}
-        fresh = iter(self._answers(batch, rows))
-        for post in posts:
-            if post.said not in found:
-                known = self._remembered.find(post.said)
-                if known is None:
-                    known = (post.post.id, next(fresh))
-                    self._remembered.keep(post.said, *known)
+        first_said: dict[int, int] = {}
+        """Places of the posts that say what has not been said before, by what they say."""
+        for place, post in enumerate(posts):
+            if post.said in found or post.said in first_said:
+                continue
+            known = self._remembered.find(post.said)
+            if known is None:
+                first_said[post.said] = place
+            else:
                 found[post.said] = known
+        new = list(first_said.values())
+        answers, picked = self._answers(batch, rows, [posts[place].post.id for place in new])
+        for place, answer in zip(new, answers, strict=True):
+            post = posts[place]
+            found[post.said] = (post.post.id, answer)
+            if answer.finite:  # else each that says the same is tried by itself
+                self._remembered.keep(post.said, post.post.id, answer)
+        why: dict[int, tuple[Why, ...]] = {}
+        if self._review is not None:
+            why = self._review.by_lot([post.post.id for post in posts])
+            for at, reasons in picked.items():
+                why[new[at]] = (*why.get(new[at], ()), *reasons)
         results: list[TextResult] = []
-        for post in posts:
+        for place, post in enumerate(posts):
             first, answer = found[post.said]
             identity = post.post.id
-            results.append(result_of(answer, identity, None if first == identity else first, None))
+            results.append(
+                result_of(
+                    answer, identity, None if first == identity else first, why.get(place) if why else None
+                )
+            )
         return results
 
     def forget(self) -> None:
         """Forget all answers."""
         self._remembered.clear()
 
-    def _answers(self, batch: TextBatch, rows: Rows) -> list[Answer]:
+    def _answers(
+        self, batch: TextBatch, rows: Rows, ids: Sequence[str]
+    ) -> tuple[list[Answer], dict[int, tuple[Why, ...]]]:
+        """Answers to new texts, and which of them a person should look at."""
         if not len(rows):
-            return []
+            return [], {}
         prediction = self._lane.predict(batch, rows)
         probabilities = prediction.probabilities
         names = self._knowledge.names
@@ -133,9 +158,11 @@ class Campaign:
             known &= probabilities.max(axis=1) >= 1 - probabilities.sum(axis=1)
         if self.watch is not None:
             self.watch.see(prediction, known)
+        orders, ordered, margins = rank(probabilities)
+        picked = self._review.by_rank(margins, prediction.embeddings, ids) if self._review else {}
         made = []
         for order, values, margin, sound, given, facts in zip(
-            *rank(probabilities), finite.tolist(), known.tolist(), evidence, strict=True
+            orders, ordered, margins, finite.tolist(), known.tolist(), evidence, strict=True
         ):
             sorted_names = [names[i] for i in order]
             held: tuple[str, ...] | None = None
@@ -154,7 +181,7 @@ class Campaign:
                     evidence=facts,
                 )
             )
-        return made
+        return made, picked
 
     def watch_drift(self, settings: DriftSettings) -> None:
         """Look for drift from now on."""
@@ -183,6 +210,7 @@ def fit_campaign(
     unlabelled: Sequence[str] = (),
     threshold_sample: Sequence[str] = (),
     *,
+    review: Review | None = None,
     capacity: int = CAPACITY,
 ) -> Campaign:
     """Fit to a label set; this takes tens of milliseconds to some seconds.
@@ -195,6 +223,7 @@ def fit_campaign(
         unlabelled: texts of the stream to adapt to, beside the label set's own.
         threshold_sample: texts of the stream that a threshold is chosen on without adapting to them, where
             there is nothing unlabelled.
+        review: a Campaign's.
         capacity: a Campaign's.
 
     Raises:
@@ -217,6 +246,7 @@ def fit_campaign(
         known=known_of(fitted),
         nearest=nearest,
         explain=encoders if settings.explain else None,
+        review=review,
         capacity=capacity,
     )
 

@@ -18,7 +18,7 @@ _set = object.__setattr__
 _CANDIDATE_FIELDS = {"label", "probability"}
 _ALWAYS = {"id", "label", "candidates", "model", "label_set", "version", "margin"}
 """Sets of set fields are shared between objects: frozen messages never change theirs."""
-_SOMETIMES = ("labels", "evidence", "duplicate_of", "review")
+_SOMETIMES = ("labels", "evidence", "duplicate_of")
 
 
 def candidate(label: str, probability: float) -> Candidate:
@@ -43,7 +43,6 @@ def text_result(
     labels: tuple[str, ...] | None = None,
     evidence: Evidence | None = None,
     duplicate_of: str | None = None,
-    review: tuple[Why, ...] | None = None,
 ) -> TextResult:
     """A TextResult without checks."""
     fields = {
@@ -57,12 +56,11 @@ def text_result(
         "labels": labels,
         "evidence": evidence,
         "duplicate_of": duplicate_of,
-        "review": review,
         "result_id": None,
         "source": None,
     }
     given = _ALWAYS
-    if labels is not None or evidence is not None or duplicate_of is not None or review is not None:
+    if labels is not None or evidence is not None or duplicate_of is not None:
         given = _ALWAYS | {name for name in _SOMETIMES if fields[name] is not None}
     made = _new(TextResult)
     _set(made, "__dict__", fields)
@@ -182,6 +180,12 @@ class LabelledPost(TextResult):
         return value
 
     @property
+    def review(self) -> tuple[Why, ...] | None:
+        """Why a person should look at it, where one should; it is no part of the result's JSON."""
+        why: tuple[Why, ...] | None = self.__dict__["review"]
+        return why
+
+    @property
     def finite(self) -> bool:
         """Whether every number in it is finite."""
         found: bool = self.__dict__["answer"].finite
@@ -194,8 +198,6 @@ class LabelledPost(TextResult):
         more = b""
         if fields["duplicate_of"] is not None:
             more += b',"duplicate_of":' + orjson.dumps(fields["duplicate_of"])
-        if fields["review"] is not None:
-            more += b',"review":' + orjson.dumps(fields["review"])
         return b"".join((b'{"id":', orjson.dumps(fields["id"]), b",", body, more, b"}"))
 
 
@@ -216,9 +218,9 @@ def result_of(
 
 
 def _fields_set(fields: Mapping[str, object], answer: Answer) -> set[str]:
-    if answer.evidence is None and all(fields[name] is None for name in ("labels", "duplicate_of", "review")):
+    if answer.evidence is None and fields["labels"] is None and fields["duplicate_of"] is None:
         return _ALWAYS
-    told = {name for name in ("labels", "duplicate_of", "review") if fields[name] is not None}
+    told = {name for name in ("labels", "duplicate_of") if fields[name] is not None}
     return _ALWAYS | told | ({"evidence"} if answer.evidence is not None else set())
 
 

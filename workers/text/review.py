@@ -30,6 +30,9 @@ greatest of a batch are taken."""
 ALIKE: Final = 0.8
 """Cosine from which one post under review speaks for another: a burst is one question, not a hundred."""
 
+MAX_KNOWN: Final = 128
+"""Phrases and examples that novelty is measured by; of more, evenly spread ones: 1 µs a post."""
+
 PICKED: Final = 128
 """Posts lately picked that others are held against."""
 
@@ -173,3 +176,39 @@ class ReviewPicker:
             chosen.append(place)
         rule.picked(len(chosen))
         return chosen
+
+
+class CampaignReview:
+    """Picks for one campaign: by lot among all posts, by margin and novelty among what says something new.
+
+    One thread owns it.
+
+    Args:
+        review: the shares.
+        known: embeddings of what is known of the labels, unit rows.
+        name: of the campaign; another draws another lot.
+    """
+
+    def __init__(self, review: Review, known: Floats, name: str) -> None:
+        self._known = known[:: -(-len(known) // MAX_KNOWN) or 1]
+        seed = xxhash.xxh3_64_intdigest(name.encode())
+        self._by_lot = ReviewPicker(Review(random=review.random, uncertain=0, novel=0), seed)
+        self._by_rank = ReviewPicker(review.model_copy(update={"random": 0.0}), seed)
+
+    def by_lot(self, ids: Sequence[str]) -> dict[int, tuple[Why, ...]]:
+        """Places of the posts drawn: each has the same chance, copies of others too."""
+        none = np.empty(0, np.float32)
+        return self._by_lot.pick(none, none, ids)
+
+    def by_rank(
+        self, margins: Sequence[float], embeddings: Floats, ids: Sequence[str]
+    ) -> dict[int, tuple[Why, ...]]:
+        """Places of the texts that are unsure or new.
+
+        Args:
+            margins: n of them.
+            embeddings: shape (n, d), unit rows.
+            ids: of the posts that said them first.
+        """
+        novelty = 1 - (embeddings @ self._known.T).max(axis=1)
+        return self._by_rank.pick(np.asarray(margins, np.float32), novelty, ids, embeddings)

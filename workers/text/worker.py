@@ -6,12 +6,12 @@ in force is swapped between two batches.
 
 from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from config import DriftSettings, TextSettings
-from schemas import LabelSet, Post, TextResult
+from schemas import LabelSet, Post, Review, TextResult
 from workers.base import Applied, Change
 from workers.errors import FatalError, PipelineError
 from workers.text.campaign import Campaign, fit_campaign
@@ -42,6 +42,7 @@ class TextWorker:
         threshold_sample: texts of the stream that a threshold is chosen on without adapting to them, where
             `unlabelled` is empty.
         taken: topics that no label set may be routed to.
+        live: whether posts are picked for review, by the label set's shares or the usual ones.
     """
 
     def __init__(
@@ -52,13 +53,16 @@ class TextWorker:
         unlabelled: Sequence[str] = (),
         threshold_sample: Sequence[str] = (),
         taken: Collection[str] = (),
+        *,
+        live: bool = False,
     ) -> None:
+        self._live = live
         self._taken = frozenset(taken)
         self._settings = settings
         self._start = label_set
         self._beside = (examples, unlabelled, threshold_sample)
         source = settings.sentence_model if settings.model in ("static", "cascade") else settings.model
-        self._encoders = Encoders(source, threads=settings.threads)
+        self._encoders = Encoders(source, threads=settings.threads, provider=settings.provider)
         self._campaigns: tuple[Campaign, ...] = ()
         """In force, by name. Replaced whole; a batch reads it once."""
         self._routes: dict[str, str] = {}
@@ -106,7 +110,7 @@ class TextWorker:
         self._encoders.load()
         if self._start is not None:
             check_route(self._start, self._taken)
-            self._put(fit_campaign(self._settings, self._encoders, self._start, *self._beside))
+            self._put(self._fit(self._start, *self._beside))
             self.run(self.prepare([Post(id="warm", text="warm up")]))
             self._campaigns[0].forget()
 
@@ -188,13 +192,19 @@ class TextWorker:
                         "give this one a version of its own"
                     )
                 share = CAPACITY // (len(self._campaigns) + 1)
-                self._put(fit_campaign(self._settings, self._encoders, label_set, capacity=share))
+                self._put(self._fit(label_set, capacity=share))
         except FatalError as error:
             return Applied(change.key, version, refused=error.detail, published_ms=change.timestamp_ms)
         except Exception as error:  # whatever a label set does to a head, the others go on
             detail = f"it can't be fitted: {type(error).__name__}: {error}"
             return Applied(change.key, version, refused=detail[:500], published_ms=change.timestamp_ms)
         return Applied(label_set.name, version, published_ms=change.timestamp_ms)
+
+    def _fit(self, label_set: LabelSet, *beside: Any, capacity: int = CAPACITY) -> Campaign:
+        review = (label_set.review or Review()) if self._live else None
+        return fit_campaign(
+            self._settings, self._encoders, label_set, *beside, review=review, capacity=capacity
+        )
 
     def _embed_ahead(self, changes: Sequence[Change]) -> None:
         """Embed what many label sets say in one batch; each then finds it done."""
@@ -260,11 +270,11 @@ def create_text_worker(
     """
     if settings.labels is None:
         if live:
-            return TextWorker(settings, None, taken=taken)
+            return TextWorker(settings, None, taken=taken, live=True)
         raise FatalError("no label set: name a file with --labels or text.labels", reason="configuration")
     label_set = load_label_set(settings.labels)
     if label_set.model is not None and "model" not in settings.model_fields_set:
         settings = settings.model_copy(update={"model": label_set.model})
     if not live:
         label_set = label_set.model_copy(update={"filters": None})
-    return TextWorker(settings, label_set, examples, unlabelled, threshold_sample, taken)
+    return TextWorker(settings, label_set, examples, unlabelled, threshold_sample, taken, live=live)

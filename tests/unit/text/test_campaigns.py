@@ -3,7 +3,7 @@
 import pytest
 
 from config import TextSettings
-from schemas import Filters, Label, LabelSet, Post, TextResult
+from schemas import Filters, Label, LabelSet, Post, Review, TextResult
 from workers.base import Change, Controllable
 from workers.text.encoders import Encoders
 from workers.text.filters import PostFilter
@@ -199,3 +199,18 @@ def test_a_fact_that_a_post_lacks_fails():
 
 def test_signs_and_emoji_are_words():
     assert PostFilter(Filters(words=("🔥",))).takes(Post(id="1", text="so hot🔥🔥"))
+
+
+def test_posts_to_look_at_are_picked_for_a_stream_and_never_on_the_command_line(encoders, monkeypatch):
+    monkeypatch.setattr("workers.text.worker.Encoders", lambda *_args, **_more: encoders)
+    posts = [Post(id=str(n), text=f"{POSTS[n % 2].text} {n}") for n in range(60)]
+    picked = []
+    for live in (True, False):
+        made = TextWorker(TextSettings(threads=1), None, live=live)
+        made.load()
+        made.apply_changes([change(label_set(review=Review(random=1, uncertain=0.1, novel=0.1)))])
+        picked.append([one[0].review for one in results(made, posts)])
+
+    assert all(why is not None and why[0] == "random" for why in picked[0])
+    assert "uncertain" in {reason for why in picked[0] for reason in why}
+    assert set(picked[1]) == {None}

@@ -108,6 +108,7 @@ def test_a_result_made_late_is_the_one_it_says_it_is(
     read = TextResult.model_validate_json(made.to_json())
     assert made == read
     assert read == made
+    assert made.review == review
     assert made.candidates == read.candidates
     assert made.evidence == read.evidence
     assert made.model_dump(exclude_unset=True) == read.model_dump(exclude_unset=True)
