@@ -5,6 +5,7 @@ import heapq
 import io
 import re
 import sys
+from collections import Counter as Tally
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -68,12 +69,14 @@ class Newest:
 
     def __init__(self, limit: int | None) -> None:
         self.total = 0
+        self.reasons: Tally[str] = Tally()
         self._limit = limit
         self._heap: list[tuple[int, int, dict[str, Any]]] = []
 
     def add(self, letter: "Letter") -> None:
         """Take one."""
         self.total += 1
+        self.reasons[letter.facts.reason if letter.facts else "unknown"] += 1
         entry = (letter.record.timestamp_ms, self.total, summary_of(letter))
         if self._limit is not None and len(self._heap) >= self._limit:
             heapq.heappushpop(self._heap, entry)
@@ -159,7 +162,10 @@ def print_table(newest: Newest) -> None:
         )
     console.print(table)
     more = newest.total - len(letters)
-    console.print(f"{newest.total} dead letters" + (f"; {more} older ones are not shown" if more else ""))
+    reasons = ", ".join(f"{count} {printable(reason)}" for reason, count in newest.reasons.most_common())
+    console.print(f"{newest.total} dead letters: {reasons}", markup=False)
+    if more:
+        console.print(f"{more} older ones are not shown")
 
 
 def print_letter(letter: "Letter", value: bytes | None, *, as_json: bool) -> None:

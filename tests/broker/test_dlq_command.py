@@ -103,7 +103,7 @@ async def test_letters_are_listed_by_reason_lane_source_time_and_id(bootstrap: s
     assert [letter["letter"] for letter in await listed(settings, "--id", by_place)] == [by_place]
     assert len(await listed(settings, "--limit", "3")) == 3
     table = await dlq(settings, "list")
-    assert "4 dead letters" in table.stdout
+    assert "4 dead letters: 2 model_failed" in table.stdout
     assert "model_failed" in table.stdout
 
 

@@ -201,10 +201,14 @@ def main() -> int:
     name, seconds = sys.argv[1], int(sys.argv[2])
     if name == "all":
         return all_targets(seconds)
+    corpus = sys.argv[3:]
+    if not corpus:
+        corpus = [tempfile.mkdtemp(prefix="corpus-")]
+        seeds(Path(corpus[0]))
     options = [
         sys.argv[0], f"-max_total_time={seconds}", "-max_len=8192", "-timeout=20", "-rss_limit_mb=2048",
         "-print_final_stats=1", f"-artifact_prefix={os.environ.get('FUZZ_ARTIFACTS', '/tmp/')}",
-        *sys.argv[3:],
+        *corpus,
     ]  # fmt: skip
     atheris.Setup(options, TARGETS[name])
     atheris.Fuzz()
