@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from workers.image.modes.signature import MANY, UNSURE
 from workers.image.signature.clean import clean
 from workers.image.signature.describe import describe
 from workers.image.signature.verify import Subject, excess_at, score_of
@@ -108,8 +109,9 @@ def main() -> None:
         most = min(len(hand.genuine) for hand in found.values()) - 1
         for specimens in sorted({min(one, most) for one in arguments.specimens}):
             rng = np.random.default_rng(0)
-            together, each, passed, refused = [], [], [], []
-            limit = score_of(excess_at(arguments.false_accepts))
+            together, each, passed, refused, lost = [], [], [], [], []
+            limit = score_of(excess_at(arguments.false_accepts, specimens))
+            unsure = score_of(excess_at(arguments.false_accepts, MANY) + UNSURE)
             for _ in range(arguments.draws if name != "signatures_crossmedia" else 2):
                 results = draw(found, specimens, rng)
                 genuine = np.concatenate([one for one, _ in results])
@@ -118,11 +120,13 @@ def main() -> None:
                 each.append(np.mean([equal_error(*one) for one in results]))
                 passed.append(np.mean(forged >= limit))
                 refused.append(np.mean(genuine < limit))
+                lost.append(np.mean(genuine < unsure))
             print(
                 f"{name:22} {specimens:2} specimens: "
                 f"EER global {np.mean(together):.3f} ± {np.std(together):.3f}, "
                 f"per subject {np.mean(each):.3f}; at false_accepts {arguments.false_accepts:g}: "
-                f"{np.mean(passed):.3f} of forgeries pass, {np.mean(refused):.3f} of genuine don't",
+                f"{np.mean(passed):.3f} of forgeries pass, {np.mean(refused):.3f} of genuine don't, "
+                f"{np.mean(lost):.3f} are called forged",
                 flush=True,
             )
 

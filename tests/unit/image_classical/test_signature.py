@@ -74,6 +74,17 @@ def test_fewer_false_accepts_raise_the_threshold() -> None:
     assert verify(by_hand, signature(0, 2)).threshold == 0.3
 
 
+def test_few_specimens_are_stricter_about_genuine_not_about_forged() -> None:
+    """What one specimen can't decide is unsure: the threshold rises, and no more is called forged."""
+    few, many = enrolled(1), enrolled(10)
+    found = [
+        (verify(few, signature(0, 60 + draw)), verify(many, signature(0, 60 + draw))) for draw in range(5)
+    ]
+    for of_one, of_ten in found:
+        assert (of_one.threshold or 0) > (of_ten.threshold or 1)
+    assert "forged" not in {of_one.verdict for of_one, _ in found}
+
+
 def test_the_order_of_enrolment_does_not_count() -> None:
     """Two workers that read the same specimens in another order give the same score."""
     one, other = (

@@ -15,8 +15,10 @@ from workers.image.signature.clean import clean
 from workers.image.signature.describe import describe
 from workers.image.signature.verify import Subject, excess_at, excess_of, score_of
 
-_UNSURE: Final = 0.07
-"""How far past the threshold a signature is `unsure`: about a standard deviation of genuine ones."""
+UNSURE: Final = 0.07
+"""How far past the threshold of many specimens a signature is `unsure`: about a standard deviation of genuine
+ones. With few specimens the threshold is stricter, and so more is `unsure`, not `forged`."""
+MANY: Final = 10
 _MAX_OTHERS: Final = 20
 """Other subjects whose signatures enter the normalisation."""
 _OTHERS_UP_TO: Final = 3
@@ -41,10 +43,10 @@ class SignatureMode(Changeable):
     mode: ImageMode = "signature"
     model: str = "stroke-directions"
 
-    def __init__(self, settings: ImageSettings, *, unsure: float = _UNSURE) -> None:
-        set_by_hand = settings.threshold
-        self._threshold = score_of(excess_at(settings.false_accepts)) if set_by_hand is None else set_by_hand
-        self._forged_below = min(self._threshold, score_of(excess_of(self._threshold) + unsure))
+    def __init__(self, settings: ImageSettings, *, unsure: float = UNSURE) -> None:
+        self._set_by_hand = settings.threshold
+        self._false_accepts = settings.false_accepts
+        self._forged_below = score_of(excess_of(self._threshold(MANY)) + unsure)
         self._top = settings.top
         self._specimens: dict[str, tuple[str, Floats]] = {}
         self._by_subject: dict[str, list[str]] = {}
@@ -107,6 +109,12 @@ class SignatureMode(Changeable):
         step = max(1, -(-len(names) // _MAX_OTHERS))
         return [self._specimens[min(self._by_subject[one])][1] for one in names[::step]]
 
+    def _threshold(self, specimens: int) -> float:
+        """The score from which a signature is genuine."""
+        if self._set_by_hand is not None:
+            return self._set_by_hand
+        return score_of(excess_at(self._false_accepts, specimens))
+
     def _judge(self, message: ImageMessage, image: DecodedImage) -> Finding | PipelineError:
         if not self._by_subject:
             return MessageError("no specimen is enrolled", reason="empty_gallery")
@@ -115,9 +123,10 @@ class SignatureMode(Changeable):
             name = next(iter(self._by_subject))
         if name is None or name not in self._by_subject:
             return MessageError(f"subject {name!r} has no specimen", reason="unknown_subject")
+        threshold = self._threshold(len(self._by_subject[name]))
         ink = clean(cv2.cvtColor(image.pixels, cv2.COLOR_RGB2GRAY))
         if ink is None:
-            return Finding(verdict="forged", score=0.0, threshold=self._threshold, probability=0.0)
+            return Finding(verdict="forged", score=0.0, threshold=threshold, probability=0.0)
         comparison = self._subject(name).compare(describe(ink))
         score = score_of(comparison.excess)
         similarities = np.clip(1 - comparison.distances**2 / 2, 0, 1)
@@ -127,15 +136,15 @@ class SignatureMode(Changeable):
             Neighbor(id=ids[index], similarity=float(similarities[index]), label=name) for index in order
         )
         return Finding(
-            verdict=self._verdict(score),
+            verdict=self._verdict(score, threshold),
             score=score,
-            threshold=self._threshold,
+            threshold=threshold,
             probability=score,
             neighbors=neighbors,
         )
 
-    def _verdict(self, score: float) -> Verdict:
-        if score >= self._threshold:
+    def _verdict(self, score: float, threshold: float) -> Verdict:
+        if score >= threshold:
             return "genuine"
         return "unsure" if score >= self._forged_below else "forged"
 
