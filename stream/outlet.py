@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    IllegalOperation,
     InvalidProducerEpoch,
     KafkaError,
     MessageSizeTooLargeError,
@@ -36,6 +37,9 @@ NOT_ALLOWED: Final = (
 )
 
 FENCED: Final = (ProducerFenced, InvalidProducerEpoch)
+
+REFUSED: Final = (AssertionError, IllegalOperation)
+"""What aiokafka raises by itself where a transaction is not in the state that a call needs."""
 
 GIVE_UP_S: Final = 0.5
 """To close the connections of a producer that failed."""
@@ -164,7 +168,7 @@ class TransactionalOutlet(_ProducerOutlet):
             )
             await producer.commit_transaction()
             self._in_transaction = False
-        except (KafkaError, AssertionError) as error:  # aiokafka asserts its transaction states
+        except (KafkaError, *REFUSED) as error:
             raise translated(error) from error
 
     async def close(self) -> None:
@@ -172,7 +176,7 @@ class TransactionalOutlet(_ProducerOutlet):
         in_transaction, self._in_transaction = self._in_transaction, False
         if self._producer is not None and in_transaction:
             # A producer that is fenced or broken can't abort; then the next owner's `open` does it.
-            with suppress(KafkaError, AssertionError, TimeoutError):
+            with suppress(KafkaError, TimeoutError, *REFUSED):
                 async with asyncio.timeout(ABORT_TIMEOUT_S):
                     await self._producer.abort_transaction()
         await super().close()
@@ -237,15 +241,13 @@ async def send_all(producer: AIOKafkaProducer, records: Sequence[OutputRecord], 
 async def _all_of(*awaitables: Awaitable[object]) -> None:
     """Await all of them to their end, then raise what went wrong: none is left running or unread.
 
-    A fence comes first: it makes aiokafka refuse everything else with errors that say less.
+    A fence comes first, then what else a broker said: after either aiokafka refuses the rest with errors that
+    say less.
     """
     outcomes = await asyncio.gather(*awaitables, return_exceptions=True)
     errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-    for error in errors:
-        if isinstance(error, FENCED):
-            raise error
     if errors:
-        raise errors[0]
+        raise min(errors, key=lambda error: (not isinstance(error, FENCED), isinstance(error, REFUSED)))
 
 
 def translated(error: Exception) -> FatalError | TransientError:
