@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Say what is in a file of word vectors, or which words are nearest to one.
 
-        gensim's own files are pickles: open only those that you trust.
+        gensim's own files are pickles: of one, only words and numbers are read, and no code is run.
 
         Example: feedsight vectors show mine.kv storm
         """
@@ -137,10 +137,10 @@ def _save(keyed: Any, out: Path) -> None:
 
 def _read(file: Path) -> Any:
     """KeyedVectors from gensim's own file, word2vec's text or binary, or arrays `words` and `vectors`."""
-    import pickle
-
     import numpy as np
     from gensim.models import KeyedVectors
+
+    from workers.text.models.gensim_file import read_gensim
 
     if not file.is_file():
         raise fail(f"{file} does not exist", 2)
@@ -152,8 +152,9 @@ def _read(file: Path) -> Any:
             return keyed
         if file.suffix in (".bin", ".txt", ".vec"):
             return KeyedVectors.load_word2vec_format(str(file), binary=file.suffix == ".bin")
-        return KeyedVectors.load(str(file))
+        words, vectors = read_gensim(file)
+        keyed = KeyedVectors(vector_size=vectors.shape[1])
+        keyed.add_vectors(words, vectors)
+        return keyed
     except (OSError, ValueError, KeyError, IndexError, EOFError, AttributeError) as error:
         raise fail(f"{file} holds no word vectors: {' '.join(str(error).split())[:200]}", 2) from error
-    except pickle.UnpicklingError as error:
-        raise fail(f"{file} holds no word vectors", 2) from error

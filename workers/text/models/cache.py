@@ -1,6 +1,13 @@
-"""The model cache: each exported model in a folder of its own, made once, by one process at a time."""
+"""The model cache: each exported model in a folder of its own, made once, by one process at a time.
+
+Beside its files stands a hash of each. Native code reads them, so a file that was changed since it was made
+is never opened: the folder is made anew.
+"""
 
 import fcntl
+import hashlib
+import json
+import logging
 import os
 import shutil
 import tempfile
@@ -13,8 +20,14 @@ import xxhash
 
 from workers.errors import FatalError
 
+logger = logging.getLogger(__name__)
+
 _COMPLETE: Final = "complete"
-"""An empty file that stands in a finished folder; the folder is renamed into place after it is written."""
+"""A file in a finished folder, with the sha256 of each other file (JSON); the folder is renamed into place
+after it is written."""
+
+_verified: Final[dict[Path, tuple[object, ...]]] = {}
+"""What this process has verified: the folder's files as they were then."""
 
 
 def cache_root() -> Path:
@@ -33,19 +46,20 @@ def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
         FatalError: reason model_load: the cache can't be written; or whatever `make` raises.
     """
     folder = cache_root() / name
-    if (folder / _COMPLETE).exists():
+    if _unchanged(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.parent / f".{folder.name}.lock"):
-            if (folder / _COMPLETE).exists():  # another process made it while this one waited
+            if _unchanged(folder):  # another process made it while this one waited
                 return folder
             for left in folder.parent.glob(f".{folder.name}.*/"):  # by a process that died
                 shutil.rmtree(left, ignore_errors=True)
             scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
             try:
                 make(scratch)
-                (scratch / _COMPLETE).touch()
+                hashes = {name: _sha256(scratch / name) for name in _files(scratch)}
+                (scratch / _COMPLETE).write_text(json.dumps(hashes, indent=1))
                 shutil.rmtree(folder, ignore_errors=True)
                 scratch.rename(folder)
             finally:
@@ -55,6 +69,38 @@ def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
             f"the model cache {cache_root()} can't be written: {error}", reason="model_load"
         ) from error
     return folder
+
+
+def _files(folder: Path) -> list[str]:
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in found if name != _COMPLETE)
+
+
+def _unchanged(folder: Path) -> bool:
+    """Whether a folder is finished and its files are those that were made."""
+    try:
+        hashes = json.loads((folder / _COMPLETE).read_text() or "null")
+        if not isinstance(hashes, dict):
+            return False
+        stats = [(folder / name).stat() for name in (*hashes, _COMPLETE)]
+        state = tuple((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats)
+        if _verified.get(folder) == state:
+            return True
+        changed = [name for name, expected in hashes.items() if _sha256(folder / name) != expected]
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        changed = [f"{_COMPLETE} ({type(error).__name__})"]
+    if changed:
+        logger.warning("%s was changed since it was made: %s; making it anew", folder, ", ".join(changed))
+        return False
+    _verified[folder] = state
+    return True
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_hash(paths: Iterator[Path] | list[Path], *more: str) -> str:
