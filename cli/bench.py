@@ -1,5 +1,7 @@
 """`feedsight bench`: measure, against what one would use otherwise, in one run."""
 
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -226,6 +228,7 @@ def broker(kafka: str | None) -> Iterator[str]:
     home = find_kafka_home()
     if home is None:
         raise fail("no Kafka: give --kafka, or set FEEDSIGHT_KAFKA_HOME and install Java 17", 2)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the broker does not outlive the bench
     with tempfile.TemporaryDirectory() as folder:
         started = LocalKafka(home, Path(folder))
         started.start()

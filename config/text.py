@@ -1,6 +1,7 @@
 """Settings of the text worker."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -17,6 +18,8 @@ class TextSettings(Section):
         cascade_max_share: at most this share of posts goes on to the sentence model in the cascade.
         labels: the label-set file to start with.
         threads: threads of the model; 0 takes all cores.
+        provider: on what the sentence model runs: `cpu`, `cuda`, or `auto`, which takes a GPU where ONNX
+            Runtime has one (the package onnxruntime-gpu).
         max_batch_items: a batch closes at this many posts.
         max_batch_tokens: a batch closes at this many estimated tokens.
         explain: whether results name the words that counted most; costs several times the time.
@@ -33,6 +36,7 @@ class TextSettings(Section):
     cascade_max_share: float = Field(0.16, gt=0, le=1)
     labels: Path | None = None
     threads: int = Field(0, ge=0)
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
     max_batch_items: int = Field(2_000, ge=1)
     max_batch_tokens: int = Field(16_384, ge=1)
     explain: bool = False

@@ -22,7 +22,7 @@ from stream.bench.posts import posts
 
 TEXT_PEERS: Final = ("aiokafka", "faust", "faust-take", "faststream")
 IMAGE_PEERS: Final = ("eager-each", "eager-batches")
-GUESSED_RATE: Final = {"static": 60_000, "cascade": 20_000, "sentence": 3_000, "similarity": 600}
+GUESSED_RATE: Final = {"static": 40_000, "cascade": 12_000, "sentence": 2_500, "similarity": 500}
 """Inputs a second that no two cores exceed; so many are put on the topic for each second of the window."""
 
 WORKER: Final = (sys.executable, "-c", "from cli.main import main; main()", "worker")

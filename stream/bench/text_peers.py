@@ -23,7 +23,7 @@ from workers.text.models.plain import PlainLabeller
 
 TAKE: Final = 64
 WITHIN_S: Final = 0.5
-BATCH: Final = 512
+BATCH: Final = 128
 
 Peer = Callable[[str, str, str, PlainLabeller], Coroutine[Any, Any, None]]
 

