@@ -190,10 +190,16 @@ class CampaignReview:
     """
 
     def __init__(self, review: Review, known: Floats, name: str) -> None:
+        self.review = review
         self._known = known[:: -(-len(known) // MAX_KNOWN) or 1]
         seed = xxhash.xxh3_64_intdigest(name.encode())
         self._by_lot = ReviewPicker(Review(random=review.random, uncertain=0, novel=0), seed)
         self._by_rank = ReviewPicker(review.model_copy(update={"random": 0.0}), seed)
+
+    def take_over(self, former: "CampaignReview") -> None:
+        """Go on where a former version of the campaign stopped: what is owed, and what was asked lately."""
+        if former.review == self.review:
+            self._by_lot, self._by_rank = former._by_lot, former._by_rank
 
     def by_lot(self, ids: Sequence[str]) -> dict[int, tuple[Why, ...]]:
         """Places of the posts drawn: each has the same chance, copies of others too."""

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas import Review
-from workers.text.review import ReviewPicker
+from workers.text.review import CampaignReview, ReviewPicker
 
 Floats = NDArray[np.float32]
 
@@ -74,3 +74,16 @@ def test_a_burst_of_one_story_is_one_question() -> None:
     far = np.full(count, 0.9, np.float32)
     margins, _, keys = stream(count)
     assert len(picker.pick(margins, far, keys, story)) == 1
+
+
+def test_a_new_version_of_a_campaign_goes_on_where_the_former_stopped() -> None:
+    """What was asked is not asked again, and no share is lost to frequent changes."""
+    review, count = Review(random=0, uncertain=0, novel=0.2), 100
+    known = np.zeros((2, 8), np.float32)
+    story = np.tile(np.eye(8, dtype=np.float32)[0], (count, 1))
+    keys = [str(number) for number in range(count)]
+    first, second, third = (CampaignReview(review, known, "k") for _ in range(3))
+    assert len(first.by_rank([0.5] * count, story, keys)) == 1
+    second.take_over(first)
+    assert second.by_rank([0.5] * count, story, keys) == {}
+    assert len(third.by_rank([0.5] * count, story, keys)) == 1
