@@ -39,7 +39,7 @@ NOT_ALLOWED: Final = (
 FENCED: Final = (ProducerFenced, InvalidProducerEpoch)
 
 REFUSED: Final = (AssertionError, IllegalOperation)
-"""What aiokafka raises by itself where a transaction is not in the state that a call needs."""
+"""What aiokafka raises by itself where a transaction, or its list of brokers, is not as a call needs it."""
 
 GIVE_UP_S: Final = 0.5
 """To close the connections of a producer that failed."""
@@ -115,7 +115,7 @@ class _ProducerOutlet:
         try:
             await self._producer.start()
             return await self._committed(self._partition)
-        except KafkaError as error:
+        except (KafkaError, *REFUSED) as error:
             raise translated(error) from error
 
     async def close(self) -> None:
