@@ -12,10 +12,10 @@ PRIOR_SPREAD: Final = 0.13
 """Standard deviation of the logarithm of good parts' scores, as it is in most galleries."""
 PRIOR_PARTS: Final = 8.0
 """So many parts that is worth beside a gallery's own."""
-RISE_OF_ONE: Final = 0.55
+RISE_OF_ONE: Final = 0.85
 """Where there is one part: how much higher another good one scores than the one turned and shifted, in the
 logarithm."""
-SPREAD_OF_ONE: Final = 0.2
+SPREAD_OF_ONE: Final = 0.23
 """By how much that varies from gallery to gallery and part to part."""
 
 
@@ -41,8 +41,9 @@ def false_alarm_threshold(scores: NDArray[np.float64], rate: float, parts: int, 
         reached = logs.mean() + RISE_OF_ONE + stats.norm.ppf(1 - rate) * SPREAD_OF_ONE
     else:
         own = float(np.sum((logs - logs.mean()) ** 2))
-        freedom = PRIOR_PARTS + n - 1
-        spread = np.sqrt((PRIOR_PARTS * PRIOR_SPREAD**2 + own) / freedom * (1 + 1 / n))
+        independent = n - 1  # of two parts each is as far from the other as that from it
+        freedom = PRIOR_PARTS + independent - 1
+        spread = np.sqrt((PRIOR_PARTS * PRIOR_SPREAD**2 + own) / freedom * (1 + 1 / independent))
         reached = logs.mean() + stats.t.ppf(1 - rate, freedom) * spread
         rank = int(np.ceil((n + 1) * (1 - rate)))
         if rank <= n:
