@@ -17,8 +17,9 @@ from stream.topics import TopicNames
 SILENT_INTERVALS: Final = 3.0
 """A worker that has not been heard of for so many of its intervals is taken for dead."""
 
-LOOK_BACK_S: Final = 60.0
-"""How far back live workers are looked for; intervals of up to a third of this are seen."""
+LOOK_BACK_RECORDS: Final = 1_000
+"""How far back live workers are looked for: some minutes of dozens of workers. Not by time: not every broker
+finds offsets by it."""
 
 ANSWERS: Final = frozenset({"in_force", "removed", "refused"})
 
@@ -77,11 +78,10 @@ class InForce:
             if topic not in await self._consumer.topics():
                 return self
             partitions = await clients.assign_whole(self._consumer, topic)
-            since_ms = int((time.time() - LOOK_BACK_S) * 1_000)
             ends = await self._consumer.end_offsets(partitions)
-            found = await self._consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+            beginnings = await self._consumer.beginning_offsets(partitions)
             for partition in partitions:
-                start = found[partition].offset if found.get(partition) else ends[partition]
+                start = max(beginnings[partition], ends[partition] - LOOK_BACK_RECORDS)
                 self._consumer.seek(partition, start)
             while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):
                 await self._listen(0.2)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from cli.showcase.children import WorkerProcess, worker_environ
-from cli.showcase.screen import READY, View
+from cli.showcase.screen import READY, View, change
 from cli.showcase.story import Item, LaneName, Story
-from config import KafkaSettings, TopicSettings
+from cli.showcase.turn import add_labels
+from config import KafkaSettings, Settings, TopicSettings
 from stream.client import Outgoing, Publisher, read
 from stream.topics import TopicNames
 from workers.errors import FatalError
@@ -97,7 +98,9 @@ class Player:
         self._plan = plan
         self._view = view
         self._reporter = reporter
+        self._settings = Settings(kafka=kafka, topics=topics)
         self._published = 0
+        self._posts_from: float | None = None
         self._workers = [self._worker("text"), self._worker("image")]
         self._read_more = asyncio.Event()
         self.stopping = asyncio.Event()
@@ -175,6 +178,7 @@ class Player:
             async with asyncio.TaskGroup() as feeds:
                 feeds.create_task(self._feed_posts(publisher, posts_over))
                 feeds.create_task(self._feed_images(publisher, posts_over))
+                feeds.create_task(self._turn(posts_over))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         if self._plan.burst and not self.stopping.is_set():
@@ -184,11 +188,29 @@ class Player:
 
     async def _feed_posts(self, publisher: Publisher, over: asyncio.Event) -> None:
         await self._ready("text")
+        self._posts_from = time.monotonic()
         posts = self._story.text_feed()
         if self._plan.seconds is None:
             posts = itertools.islice(posts, self._story.text_feed_items)
         await self._pace(publisher, posts, self._plan.rate, until=self._deadline())
         over.set()
+
+    async def _turn(self, over: asyncio.Event) -> None:
+        """Half-way through, add labels to the set in force, and see how long it takes."""
+        while not self._half_played():
+            if over.is_set() or self.stopping.is_set():
+                return
+            await asyncio.sleep(FRAME_S)
+        changed = await add_labels(self._settings, self._story)
+        if changed is not None:
+            self._view.tally.changed = changed
+            self._view.status = change(changed)
+            self._reporter.seen(changed)
+
+    def _half_played(self) -> bool:
+        if self._plan.seconds is None:
+            return self._view.tally.sent >= self._story.text_feed_items / 2
+        return self._posts_from is not None and time.monotonic() > self._posts_from + self._plan.seconds / 2
 
     async def _feed_images(self, publisher: Publisher, posts_over: asyncio.Event) -> None:
         await self._ready("image")
@@ -266,7 +288,7 @@ class Player:
 
     async def _finish(self) -> None:
         """Wait for the answers still open, and a little longer for any that would come twice."""
-        if self._view.status == LIVE:
+        if self._view.status == LIVE or self._view.tally.changed is not None:
             self._view.status = "waiting for the last answers"
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_TIMEOUT_S):

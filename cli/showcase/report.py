@@ -8,7 +8,7 @@ from typing import Final, Self
 from rich.console import Console
 from rich.live import Live
 
-from cli.showcase.screen import READY, View, numbers, plain, render
+from cli.showcase.screen import READY, View, change, numbers, plain, render
 from cli.showcase.story import BURST
 from cli.showcase.tally import LabelSeen
 
@@ -103,8 +103,12 @@ def summary(view: View, published: int, *, embedded: bool) -> str:
     burst = tally.burst_rate()
     if burst is not None:
         lines.append(f"the burst of {len(tally.burst_answers):,} posts: {burst:,.0f} posts/s, committed")
+    if tally.changed is not None:
+        lines.append(f"while it ran: {change(tally.changed)}, workers not restarted")
     lines += [f"images: {verdicts or 'none'}", f"dead letters: {reasons or 'none'}", "", "Next:"]
-    lines.append("  edit examples/storm/labels.yaml and run it again: labels are data")
+    lines.append(
+        "  feedsight labels apply LABELS.yaml --wait --kafka HOST:PORT      labels, changed while workers run"
+    )
     if embedded:
         lines.append("  feedsight demo --kafka HOST:PORT      the same on your own Kafka")
     lines.append("  feedsight label --labels examples/storm/labels.yaml YOUR_POSTS.jsonl      without Kafka")

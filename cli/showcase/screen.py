@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from cli.showcase.tally import UNSURE, DeadLetterSeen, LabelSeen, MatchSeen, Tally
+from cli.showcase.tally import UNSURE, DeadLetterSeen, LabelsChanged, LabelSeen, MatchSeen, Tally
 
 COLOURS: Final = (
     "bright_red",
@@ -247,4 +247,11 @@ def plain(seen: object) -> str | None:
         return (
             f"dead    {seen.reason:<13}       {seen.about} ({topic}, partition {partition}, offset {offset})"
         )
+    if isinstance(seen, LabelsChanged):
+        return f"-- {change(seen)}"
     return None
+
+
+def change(seen: LabelsChanged) -> str:
+    """Say in one line what was changed while the stream ran."""
+    return f"new label {seen.added!r}: version {seen.version} in force after {seen.after_s * 1_000:.0f} ms"

@@ -10,9 +10,10 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from schemas import ImageMessage
+from schemas import ImageMessage, Label, LabelSet
 from stream.records import Headers
 from workers.errors import FatalError
+from workers.text.label_set import load_label_set
 
 LaneName = Literal["text", "image"]
 
@@ -53,6 +54,7 @@ class Story:
     Attributes:
         title: one line.
         labels: the label-set file.
+        turn: a file with the labels that are added while the story is played.
         references: the folder of references.
         parts: the folder that claim checks point into.
         posts: in order.
@@ -63,6 +65,7 @@ class Story:
 
     title: str
     labels: Path
+    turn: Path
     references: Path
     parts: Path
     posts: tuple[Item, ...]
@@ -71,8 +74,15 @@ class Story:
     broken_images: tuple[Item, ...]
 
     def label_names(self) -> tuple[str, ...]:
-        """Give the labels of the set, in its order."""
-        return tuple(label["name"] for label in yaml.safe_load(self.labels.read_text("utf-8"))["labels"])
+        """Give the labels of the set, in its order, and those that are added later."""
+        return tuple(label["name"] for path in (self.labels, self.turn) for label in _labels(path))
+
+    def turned(self) -> LabelSet:
+        """Give the label set with the labels that are added, as the next version."""
+        label_set = load_label_set(self.labels)
+        added = tuple(Label.model_validate(label) for label in _labels(self.turn))
+        update = {"labels": (*label_set.labels, *added), "version": int(label_set.version or 1) + 1}
+        return label_set.model_copy(update=update)
 
     @property
     def text_feed_items(self) -> int:
@@ -119,6 +129,11 @@ class Story:
         return items
 
 
+def _labels(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load(path.read_text("utf-8"))["labels"]
+    return found
+
+
 def load_story(folder: Path) -> Story:
     """Read the examples.
 
@@ -134,6 +149,7 @@ def load_story(folder: Path) -> Story:
     return Story(
         title="a storm hits Kestrel Bay during the cup tie",
         labels=storm / "labels.yaml",
+        turn=storm / "turn.yaml",
         references=boards / "references",
         parts=boards / "parts",
         posts=posts,

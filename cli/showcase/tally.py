@@ -57,6 +57,15 @@ class DeadLetterSeen:
     about: str
 
 
+@dataclass(frozen=True)
+class LabelsChanged:
+    """A change of labels while the stream ran, as it is shown."""
+
+    added: str
+    version: str
+    after_s: float
+
+
 @dataclass
 class Tally:
     """What came in and what came of it.
@@ -71,6 +80,7 @@ class Tally:
     labels: deque[LabelSeen] = field(default_factory=lambda: deque(maxlen=KEPT))
     matches: deque[MatchSeen] = field(default_factory=lambda: deque(maxlen=KEPT))
     dead_letters: deque[DeadLetterSeen] = field(default_factory=lambda: deque(maxlen=KEPT))
+    changed: LabelsChanged | None = None
     label_counts: Counter[str] = field(default_factory=Counter)
     verdict_counts: Counter[str] = field(default_factory=Counter)
     reason_counts: Counter[str] = field(default_factory=Counter)

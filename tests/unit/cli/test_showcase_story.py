@@ -65,3 +65,10 @@ def test_no_two_posts_of_a_burst_are_alike(story):
 def test_missing_examples_are_a_plain_error(tmp_path):
     with pytest.raises(FatalError, match="can't be read"):
         load_story(tmp_path)
+
+
+def test_the_labels_that_are_added_make_a_next_version(story):
+    turned = story.turned()
+
+    assert turned.version == 2
+    assert tuple(label.name for label in turned.labels) == story.label_names()
