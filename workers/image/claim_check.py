@@ -7,7 +7,6 @@ address inside the own network are refused.
 
 import hashlib
 import http.client
-import ipaddress
 import os
 import socket
 import ssl
@@ -20,10 +19,10 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from config import ImageSettings
 from workers.errors import MessageError, PipelineError, TransientError
+from workers.image.pinned_connection import HTTPS_PORT, PinnedConnection, is_public_address, left
 
 MAX_REDIRECTS: Final = 3
 CHUNK_BYTES: Final = 64 * 1024
-HTTPS_PORT: Final = 443
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Gives the addresses of a host and port."""
@@ -51,7 +50,7 @@ class ClaimChecks:
         self._max_bytes = settings.max_bytes
         self._timeout_s = settings.fetch_timeout_s
         self._resolve = resolve or _addresses
-        self._is_public = is_public or (lambda address: ipaddress.ip_address(address).is_global)
+        self._is_public = is_public or is_public_address
         self._tls = tls
 
     def fetch(self, dataref: str, *, size: int | None = None, sha256: str | None = None) -> bytes:
@@ -92,14 +91,16 @@ class ClaimChecks:
         if not self._folders:
             raise _refused("no folder is allowed (image.allowed_folders)")
         candidates = [path] if path.is_absolute() else [folder / path for folder in self._folders]
-        real = [Path(os.path.realpath(candidate)) for candidate in candidates]
-        inside = [one for one in real if any(one.is_relative_to(folder) for folder in self._folders)]
+        try:
+            real = [Path(os.path.realpath(candidate)) for candidate in candidates]
+        except (OSError, ValueError) as error:
+            raise _refused("the path can't be read") from error
+        inside = [(folder, one) for one in real for folder in self._folders if one.is_relative_to(folder)]
         if not inside:
             raise _refused("the path is outside the allowed folders")
-        chosen = next((one for one in inside if one.exists()), inside[0])
+        folder, chosen = next(((f, one) for f, one in inside if one.exists()), inside[0])
         try:
-            # The path is real already, so a link here has been put in its place since: not followed.
-            handle = os.open(chosen, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            handle = _open_below(folder, chosen.relative_to(folder).parts)
             try:
                 facts = os.fstat(handle)
                 if not stat.S_ISREG(facts.st_mode):
@@ -121,7 +122,10 @@ class ClaimChecks:
             answer = self._get(parts, deadline)
             if isinstance(answer, bytes):
                 return answer
-            parts = urlsplit(urljoin(parts.geturl(), answer))
+            try:
+                parts = urlsplit(urljoin(parts.geturl(), answer))
+            except ValueError as error:
+                raise _refused("a redirect leads to no address") from error
             if parts.scheme.lower() != "https":
                 raise _refused("a redirect leaves https")
         raise _refused(f"more than {MAX_REDIRECTS} redirects")
@@ -131,7 +135,7 @@ class ClaimChecks:
         host, port = self._allowed(parts)
         address = self._public_address(host, port)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection = _PinnedConnection(host, port, address, self._tls, deadline)
+        connection = PinnedConnection(host, port, address, self._tls, deadline)
         try:
             connection.request("GET", target, headers={"User-Agent": "feedsight", "Accept": "image/*"})
             response = connection.getresponse()
@@ -139,11 +143,11 @@ class ClaimChecks:
                 return response.headers.get("Location") or ""
             if response.status != http.client.OK:
                 raise _unreachable(f"the server answered {response.status}")
-            return self._body(response, connection, deadline)
+            return self._body(response, deadline)
         except (OSError, http.client.HTTPException, UnicodeError) as error:
             raise _unreachable(f"the fetch failed: {type(error).__name__}") from error
         finally:
-            connection.close()
+            connection.release()
 
     def _allowed(self, parts: SplitResult) -> tuple[str, int]:
         try:
@@ -165,19 +169,17 @@ class ClaimChecks:
             raise _unreachable("the host has no address") from error
         if not addresses:
             raise _unreachable("the host has no address")
-        if not all(self._is_public(address.partition("%")[0]) for address in addresses):
+        if not all(self._is_public(address) for address in addresses):
             raise _refused("the host's address is not public")
         return addresses[0]
 
-    def _body(
-        self, response: http.client.HTTPResponse, connection: "_PinnedConnection", deadline: float
-    ) -> bytes:
+    def _body(self, response: http.client.HTTPResponse, deadline: float) -> bytes:
         length = response.headers.get("Content-Length", "")
         if length.isdigit() and int(length) > self._max_bytes:
             raise _too_large(int(length), self._max_bytes)
         chunks, total = [], 0
         while True:
-            connection.limit(deadline)
+            left(deadline)
             chunk = response.read1(CHUNK_BYTES)
             if not chunk:
                 break
@@ -185,45 +187,27 @@ class ClaimChecks:
             if total > self._max_bytes:
                 raise _too_large(total, self._max_bytes)
             chunks.append(chunk)
+        left(deadline)  # cut off at the deadline, a body without a length looks whole
         if length.isdigit() and total != int(length):
             raise _unreachable("the server closed before the end")
         return b"".join(chunks)
 
 
-class _PinnedConnection(http.client.HTTPConnection):
-    """Connects to one checked address by TLS; the certificate is verified for the host's name."""
+def _open_below(folder: Path, parts: Sequence[str]) -> int:
+    """Open a file below a folder step by step, following no link on the way: give its descriptor.
 
-    default_port = HTTPS_PORT
-
-    def __init__(
-        self, host: str, port: int, address: str, tls: ssl.SSLContext | None, deadline: float
-    ) -> None:
-        super().__init__(host, port)
-        self._verifier = tls or ssl.create_default_context()
-        self._address = address
-        self._deadline = deadline
-
-    def connect(self) -> None:
-        """Connect to the checked address, within the deadline."""
-        plain = socket.create_connection((self._address, self.port), _left(self._deadline))
-        try:
-            self.sock = self._verifier.wrap_socket(plain, server_hostname=self.host)
-        except BaseException:
-            plain.close()
-            raise
-        self.limit(self._deadline)
-
-    def limit(self, deadline: float) -> None:
-        """Let the next read wait no longer than until the deadline."""
-        if self.sock is not None:
-            self.sock.settimeout(_left(deadline))
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the time for the fetch is over")
-    return left
+    The path was real when it was judged; a folder on it may have become a link since.
+    """
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            step = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            os.close(at)
+            at = step
+        name = parts[-1] if parts else "."
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    finally:
+        os.close(at)
 
 
 def _addresses(host: str, port: int) -> list[str]:
