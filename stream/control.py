@@ -19,13 +19,11 @@ from aiokafka.errors import KafkaError
 from config import KafkaSettings
 from stream import clients
 from stream.outlet import translated
+from stream.read_ahead import CHUNK, ReadAhead
 from workers.base import Applied, Change, Controllable
 from workers.errors import TransientError
 
 logger = logging.getLogger(__name__)
-
-CHUNK: Final = 200
-"""Changes handed over together at most."""
 
 POLL_MS: Final = 500
 LOOK_AGAIN_S: Final = 1.0
@@ -153,6 +151,7 @@ class Control(mode.Service):  # type: ignore[misc]
         self._worker = worker
         self._report = report
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="control")
+        self._removing = ThreadPoolExecutor(1, thread_name_prefix="control-removals")
         self._whole = False
         self._changed = asyncio.Event()
         self.routes: Mapping[str, str] = {}
@@ -176,6 +175,7 @@ class Control(mode.Service):  # type: ignore[misc]
     async def on_stop(self) -> None:
         """Let the thread end; what it works on is not needed any more."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._removing.shutdown(wait=False, cancel_futures=True)
 
     @mode.Service.task  # type: ignore[untyped-decorator]
     async def _run(self) -> None:
@@ -202,10 +202,34 @@ class Control(mode.Service):  # type: ignore[misc]
                 return
         await self._apply(control, await control.read_whole())
         self._read_whole()
+        if getattr(self._worker, "removals_overtake", False):
+            await self._follow_ahead(control)
+            return
         async for changes in control.follow():
             await self._apply(control, changes)
             if self.should_stop:
                 return
+
+    async def _follow_ahead(self, control: ControlTopic) -> None:
+        """Read on while changes are applied, so that a removal does not wait for what came before it."""
+        ahead = ReadAhead()
+        applying = asyncio.create_task(self._apply_waiting(control, ahead))
+        try:
+            async for changes in control.follow():
+                removed = ahead.add(changes)
+                if removed:
+                    await self._apply(control, removed, self._removing)
+                await ahead.room()
+                if self.should_stop or applying.done():
+                    return
+        finally:
+            applying.cancel()
+            with suppress(asyncio.CancelledError):
+                await applying
+
+    async def _apply_waiting(self, control: ControlTopic, ahead: ReadAhead) -> None:
+        while True:
+            await self._apply(control, await ahead.take())
 
     async def _look_at_routes(self, control: ControlTopic) -> None:
         """Route to topics that exist: a lane would wait for ever for one that does not."""
@@ -225,13 +249,17 @@ class Control(mode.Service):  # type: ignore[misc]
         self._whole = True
         self._changed.set()
 
-    async def _apply(self, control: ControlTopic, changes: list[Change]) -> None:
+    async def _apply(
+        self, control: ControlTopic, changes: list[Change], thread: ThreadPoolExecutor | None = None
+    ) -> None:
         """Apply changes off the event loop, and say what came of them."""
         if not changes:
             return
         loop = asyncio.get_running_loop()
         was_ready = self._worker.ready
-        for applied in await loop.run_in_executor(self._thread, self._worker.apply_changes, changes):
+        for applied in await loop.run_in_executor(
+            thread or self._thread, self._worker.apply_changes, changes
+        ):
             if applied.refused is not None:
                 logger.warning("%s %s stays out: %s", applied.name, applied.version, applied.refused)
             self._report(applied, max(0.0, time.time() - applied.published_ms / 1_000))

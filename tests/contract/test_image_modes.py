@@ -11,6 +11,7 @@ from PIL import Image
 from config import ImageSettings
 from schemas import ImageMessage, ImageResult, Reference
 from tests.unit.image.drawn import encoded, part
+from workers.base import Change
 from workers.errors import REASONS, PipelineError
 from workers.image.modes.registry import MODES
 from workers.image.worker import ImageWorker, create_image_worker
@@ -160,3 +161,47 @@ def test_removal_is_real(mode):
     after = answers(worker, SEEN[:2])
     assert after == before
     assert "late" not in {n.id for o in after if isinstance(o, ImageResult) for n in o.neighbors}
+
+
+def changes(names: Sequence[int], gallery: str = "default") -> list[Change]:
+    facts = (("subject", b"s"), ("label", b"l"))
+    return [Change(f"{gallery}/r{i}", GOOD[i], facts) for i in names]
+
+
+def test_changes_while_it_runs_lead_to_the_same_as_a_start_with_their_outcome(mode):
+    """Whatever the way there, a gallery of these members judges so, and says that it is this one."""
+    live = create_image_worker(ImageSettings.model_validate({"mode": mode}))
+    live.load()
+    for step in (changes([0, 5, 1]), [*changes([3, 2]), Change("default/r5", None)]):
+        live.apply_changes(step)
+        answers(live, SEEN[:1])
+    fresh = create_image_worker(ImageSettings.model_validate({"mode": mode}))
+    fresh.load()
+    fresh.apply_changes(changes([3, 1, 0, 2]))
+    for worker in (live, fresh):
+        worker._loaded().keeper.learn()
+    assert answers(live, SEEN[:2]) == answers(fresh, SEEN[:2])
+    assert live.in_force == fresh.in_force
+
+
+def test_a_mode_that_matches_is_not_touched_by_a_fork_that_changes(mode):
+    made = create_image_worker(ImageSettings.model_validate({"mode": mode}))
+    made.load()
+    made.apply_changes(changes([0, 1, 2]))
+    held = made._loaded().by_name["default"].current.mode
+    prepared = made.prepare([message(i, seen) for i, seen in enumerate(SEEN[:2])])
+    pairs = [(one.message, one.image) for one in prepared if not isinstance(one, PipelineError)]
+    before = held.match(pairs)
+    made.apply_changes([*changes([3]), Change("default/r1", None)])
+    assert held.match(pairs) == before
+
+
+def test_galleries_know_nothing_of_each_other(mode):
+    made = create_image_worker(ImageSettings.model_validate({"mode": mode}))
+    made.load()
+    made.apply_changes([*changes([1, 2], "one"), *changes([0, 3], "two")])
+    alone = create_image_worker(ImageSettings.model_validate({"mode": mode}))
+    alone.load()
+    alone.apply_changes(changes([0, 3], "two"))
+    named = [message(i, seen).model_copy(update={"gallery": "two"}) for i, seen in enumerate(SEEN[:2])]
+    assert made.run(made.prepare(named)) == alone.run(alone.prepare(named))

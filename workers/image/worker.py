@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import ClassVar, Final
 
 from config import ImageSettings
 from schemas import ImageMessage, ImageResult, Reference
@@ -52,6 +52,9 @@ class ImageWorker:
         mode: the way of matching; the one that the settings name, built by `load`, where it is left out.
         claim_checks: how claim checks are redeemed.
     """
+
+    removals_overtake: ClassVar[bool] = True
+    """`apply_changes` may be called with removals while it is at work on what came before them."""
 
     def __init__(
         self,

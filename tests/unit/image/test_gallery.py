@@ -6,11 +6,12 @@ import pytest
 from schemas import ImageMessage, Reference
 from workers.errors import FatalError
 from workers.image import context, gallery
+from workers.image import members as contents
 from workers.image.context import NEAR_DUPLICATE, Context
 from workers.image.embedding import unit_rows
 from workers.image.filters import message_filter
 from workers.image.gallery import Gallery
-from workers.image.models import LargeIndex, create_index, large_index
+from workers.image.models import LargeIndex, create_index, large_index, load_index
 from workers.image.snapshot import read_snapshot, write_snapshot
 
 
@@ -253,3 +254,118 @@ def test_a_gallery_cut_short_or_missing_is_refused(tmp_path):
     for path in (tmp_path / "g", tmp_path / "none"):
         with pytest.raises(FatalError):
             read_snapshot(path, "m")
+
+
+def test_a_fork_changes_nothing_of_what_it_was_made_from(kind):
+    made = of_kind(kind)
+    made.learn()
+    queries = clusters(210)[200:]
+    before = made.search(queries, 5)
+    fork = made.fork()
+    fork.put([Reference(id="late"), Reference(id="m00001")], queries[:2])
+    fork.remove([f"m{i:05}" for i in range(10, 120)])
+    fork.learn()
+    assert made.search(queries, 5) == before
+    assert (len(made), len(fork)) == (200, 91)
+    assert "late" in ids(fork.search(queries[:1], 1)[0])
+
+
+def test_a_removal_is_real_before_anything_is_learnt_anew(kind):
+    made = of_kind(kind)
+    made.learn()
+    gone = {hit.reference.id for hit in made.search(clusters(200)[:1], 5)[0]}
+    made.remove(list(gone))
+    assert made.pending == "learning"
+    assert not gone & set(ids(made.search(clusters(200)[:1], 195)[0]))
+
+
+def test_a_small_gallery_teaches_the_same_in_whatever_order_it_came():
+    rows, everyone = clusters(120), members(120)
+    forward, shuffled = Gallery(), Gallery()
+    forward.put(everyone, rows)
+    for start in (60, 0, 90, 30):
+        part = slice(start, start + 30)
+        shuffled.put([*everyone[part], Reference(id="gone")], np.concatenate([rows[part], rows[:1]]))
+    shuffled.remove(["gone"])
+    for one in (forward, shuffled):
+        one.learn()
+    queries = clusters(130)[120:]
+    assert forward.search(queries, 7) == shuffled.search(queries, 7)
+    assert forward.threshold(0.05) == shuffled.threshold(0.05)
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """Small limits, so that 200 members are a large gallery whose latest are folded in by tens."""
+    monkeypatch.setattr(context, "SMOOTHED_UP_TO", 10)
+    monkeypatch.setattr(gallery, "SMOOTHED_UP_TO", 10)
+    monkeypatch.setattr(contents, "FOLD_AT", 10)
+
+
+@pytest.mark.parametrize("factory", [None, "IVF8,Flat", "HNSW16"])
+def test_whatever_becomes_of_a_large_gallery_all_its_members_are_found(settled, factory):
+    """Each step changes something; those in force and no others are found, each by its own vector."""
+    noise = np.random.default_rng(3)
+    rows = dict(zip([m.id for m in members(200)], clusters(200, spread=0.4), strict=True))
+    made = filled(0, factory=factory)
+    made.put([Reference(id=name) for name in rows], np.stack(list(rows.values())))
+    for step in range(8):
+        made = made.fork()
+        gone = noise.choice(sorted(rows), 13, replace=False).tolist()
+        made.remove(gone)
+        for name in gone:
+            del rows[name]
+        new = dict(zip([f"s{step}-{i}" for i in range(11)], clusters(11, seed=50 + step), strict=True))
+        new |= {name: new[f"s{step}-0"] * 0.5 + row for name, row in list(rows.items())[:3]}
+        made.put([Reference(id=name) for name in new], np.stack(list(new.values())))
+        rows |= new
+        if step % 3:
+            made.learn()
+        assert len(made) == len(rows)
+        asked = noise.choice(sorted(rows), 25, replace=False).tolist()
+        found = made.search(np.stack([rows[name] for name in asked]), 20)
+        near = [
+            hits[0].reference.id == name or hits[0].similarity > 0.999
+            for name, hits in zip(asked, found, strict=True)
+        ]
+        assert np.mean(near) > 0.9
+        assert {hit.reference.id for hits in found for hit in hits} <= set(rows)
+
+
+def test_a_member_comes_back_into_a_stock_as_it_was(settled):
+    known = [Reference(id=f"m{i}", sha256=f"{i:064x}") for i in range(40)]
+    made = Gallery()
+    made.put(known, clusters(40))
+    made.learn()
+    made.remove(["m7", "m8"])
+    stock = made.content.stock
+    made.put([known[7], known[8].model_copy(update={"label": "changed"})], clusters(40)[7:9])
+    assert len(made) == 40
+    assert made.content.stock is stock
+    assert [r.label for r in made.content.recent[0]] == ["changed"]
+    assert ids(made.search(clusters(40)[7:9], 1)[0]) == ["m7"]
+
+
+def test_filters_see_what_lies_beside_the_stock(settled):
+    made = filled(40)
+    made.learn()
+    made.put([Reference(id="late", label="new")], clusters(41)[40:])
+    accepts = message_filter(ImageMessage(id="q", content=b"x", metadata={"filter.label": "new"}))
+    assert ids(made.search(clusters(1), 5, [accepts])[0]) == ["late"]
+
+
+@pytest.mark.parametrize("factory", ["IVF8,SQ8", "HNSW16"])
+def test_an_index_comes_back_from_its_bytes_and_a_copy_leaves_it_alone(factory):
+    rows = clusters(300)
+    index = LargeIndex(np.arange(300), rows, factory)
+    again = load_index(index.dumped(), factory)
+    _, keys = index.search(rows[:9], 5)
+    assert (again.search(rows[:9], 5)[1] == keys).all()
+    copy = again.copied()
+    copy.remove(np.arange(100))
+    copy.remove(np.arange(0))
+    copy.add(np.array([900]), rows[:1])
+    assert copy.search(rows[:1], 1)[1] == 900
+    assert (again.search(rows[:9], 5)[1] == keys).all()
+    with pytest.raises(FatalError):
+        load_index(index.dumped()[:50], factory)

@@ -113,7 +113,11 @@ class LargeIndex:
         wanted = k + len(self._gone)
         if self._graph is not None:
             self._graph.efSearch = max(LOOKED_AT, 2 * wanted)
+        # More threads are no faster for one query, and many times as slow on cores that are busy otherwise.
+        threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1 if len(queries) == 1 else threads)
         scores, keys = self._index.search(np.ascontiguousarray(queries, np.float32), wanted)
+        faiss.omp_set_num_threads(threads)
         if self._gone:
             keys[np.isin(keys, np.fromiter(self._gone, np.int64))] = -1
             order = np.argsort(keys < 0, axis=1, kind="stable")
