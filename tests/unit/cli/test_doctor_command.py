@@ -28,7 +28,7 @@ def test_a_broker_with_topics_is_well(run):
         broker.create_topics(TopicNames().specs())
         result = run("--kafka", broker.bootstrap)
     assert result.exit_code == 0, result.output
-    assert "all 10 topics are there" in result.stdout
+    assert "all 11 topics are there" in result.stdout
     assert "transactions are possible" in result.stdout
 
 
