@@ -1,5 +1,8 @@
 """`feedsight bench end-to-end` and `scale`: whole lanes on a broker."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -65,8 +68,8 @@ def end_to_end(
     peers = shared._chosen(against, lanes.TEXT_PEERS if lane == "text" else lanes.IMAGE_PEERS)
     peers = tuple(name for name in peers if lanes.installed(name))
     loads = [float(share) / 100 for share in load.split(",") if share.strip()]
-    with shared.broker(kafka) as bootstrap:
-        bench = _bench(bootstrap, lane, kafka, labels, posts if lane == "text" else images)
+    inputs = posts if lane == "text" else images
+    with shared.broker(kafka) as bootstrap, _bench(bootstrap, lane, kafka, labels, inputs) as bench:
         bench = lanes.with_window(bench, models[0], warmup_s=warmup, seconds=seconds)
         for name in models[1:]:
             other = lanes.with_window(bench, name, warmup_s=warmup, seconds=seconds)
@@ -121,8 +124,8 @@ def scale(
 
     chosen = model or DEFAULT_MODELS[lane][0]
     counts = [int(count) for count in processes.split(",")]
-    with shared.broker(kafka) as bootstrap:
-        bench = _bench(bootstrap, lane, kafka, labels, posts if lane == "text" else images)
+    inputs = posts if lane == "text" else images
+    with shared.broker(kafka) as bootstrap, _bench(bootstrap, lane, kafka, labels, inputs) as bench:
         bench = lanes.with_window(bench, chosen, warmup_s=warmup, seconds=seconds)
         contestants = [
             lanes.ours(
@@ -143,19 +146,28 @@ def scale(
     shared.show(report, json_file)
 
 
-def _bench(bootstrap: str, lane: Any, kafka: str | None, labels: Path | None, inputs: Path | None) -> "Bench":
+@contextmanager
+def _bench(
+    bootstrap: str, lane: Any, kafka: str | None, labels: Path | None, inputs: Path | None
+) -> "Iterator[Bench]":
     from stream.bench.lanes import Bench, new_prefix
     from stream.bench.observe import Window
+    from stream.bench.pictures import write_gallery
 
-    return Bench(
-        bootstrap,
-        new_prefix(),
-        lane,
-        Window(0, 0, 0),
-        shared.label_file(labels),
-        inputs,
-        broker_pid=None if kafka else _broker_pid(),
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        gallery = Path(folder) if lane == "image" else None
+        if gallery is not None:
+            write_gallery(gallery)
+        yield Bench(
+            bootstrap,
+            new_prefix(),
+            lane,
+            Window(0, 0, 0),
+            shared.label_file(labels),
+            inputs,
+            gallery,
+            broker_pid=None if kafka else _broker_pid(),
+        )
 
 
 def _broker_pid() -> int | None:

@@ -2,9 +2,9 @@
 
 With a target latency it also adapts. What comes while the model has nothing to do is taken at once, so that a
 quiet feed never waits for company; what comes while it works gathers, so that batches grow with the load. A
-batch takes at most a third of the target, or of the time that all that waits will take where that is longer:
-a message then waits for the batch before its own, for its own, and for its delivery, and in a burst, when the
-target can't be held, batches grow to their limits for throughput.
+batch takes at most two fifths of the target, or of the time that all that waits will take where that is
+longer: a message then waits for the batch before its own, for its own, and for its delivery; and in a burst,
+when the target can't be held, batches grow to their limits for throughput.
 """
 
 import time
@@ -16,8 +16,8 @@ from typing import Final, Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
 
-SHARE: Final = 1 / 3
-"""Of the target latency, for one batch: the one before, its own, and delivery."""
+SHARE: Final = 0.4
+"""Of the target latency, for one batch: the one before, its own, and a fifth for delivery."""
 
 MEMORY: Final = 0.9
 """What a batch leaves of the weight of those before it: the pace is that of about the last ten."""

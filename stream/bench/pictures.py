@@ -43,6 +43,12 @@ def pictures(count: int, folder: Path | None = None) -> list[bytes]:
     return [path.read_bytes() for path in paths]
 
 
+def write_gallery(folder: Path) -> None:
+    """Write the references as files, for a worker that is to start with them."""
+    for number, content in enumerate(drawn(GALLERY, seed=1)):
+        (folder / f"r{number}.jpg").write_bytes(content)
+
+
 def references() -> list[Reference]:
     """The gallery, drawn from another seed."""
     return [Reference(id=f"r{n}", content=content) for n, content in enumerate(drawn(GALLERY, seed=1))]

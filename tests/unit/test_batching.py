@@ -203,11 +203,11 @@ def test_while_the_model_works_messages_gather_until_the_deadline():
     assert busy.due_in(idle=False) <= 1e-9
 
 
-def test_a_batch_takes_a_third_of_the_target():
+def test_a_batch_takes_two_fifths_of_the_target():
     held = paced(adaptive(Clock()))
     put(held, light("x" * 60))  # 60 ms of work wait, less than the target of 90
     assert held.due_in(idle=False) == 0
-    assert len(held.take()) == 30
+    assert len(held.take()) == 36
 
 
 def test_batches_grow_with_the_backlog_up_to_the_limit():
@@ -216,7 +216,7 @@ def test_batches_grow_with_the_backlog_up_to_the_limit():
         grown = paced(adaptive(Clock(), max_items=10_000))
         put(grown, light("x" * backlog))
         sizes.append(len(grown.take()))
-    assert sizes == [30, 30, 60, 300, 900, 1_000]
+    assert sizes == [36, 36, 72, 360, 1_000, 1_000]
 
 
 def test_batches_shrink_again_when_the_burst_is_over():
@@ -226,13 +226,13 @@ def test_batches_shrink_again_when_the_burst_is_over():
     while len(burst):
         sizes.append(len(burst.take()))
     assert sizes == sorted(sizes, reverse=True)
-    assert (sizes[0], sizes[-2]) == (200, 30)
+    assert (sizes[0], sizes[-2]) == (240, 36)
 
 
 def test_a_slower_model_gets_smaller_batches():
     slow = paced(paced(adaptive(Clock())), ms_per_cost=3.0)
     put(slow, light("x" * 29))
-    assert len(slow.take()) == 10
+    assert len(slow.take()) == 12
 
 
 def test_a_model_too_slow_for_the_target_works_on_one_after_the_other_and_never_stops():
