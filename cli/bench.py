@@ -222,13 +222,13 @@ def broker(kafka: str | None) -> Iterator[str]:
     """The broker named, or one of our own for the while."""
     from stream.local_kafka import LocalKafka, find_kafka_home
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # neither broker nor workers outlive the bench
     if kafka:
         yield kafka
         return
     home = find_kafka_home()
     if home is None:
         raise fail("no Kafka: give --kafka, or set FEEDSIGHT_KAFKA_HOME and install Java 17", 2)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the broker does not outlive the bench
     with tempfile.TemporaryDirectory() as folder:
         started = LocalKafka(home, Path(folder))
         started.start()
