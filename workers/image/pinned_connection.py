@@ -55,7 +55,7 @@ class PinnedConnection(http.client.HTTPConnection):
             raise
 
     def release(self) -> None:
-        """Close it, and let the timer go. (`close` alone is called by http.client before a body is read.)"""
+        """Close it, and let the timer go: `close` alone is called by http.client before a body is read."""
         self.close()
         timer, twin = self._timer, self._twin
         if timer is not None:
