@@ -53,6 +53,7 @@ class CampaignWatch:
     ) -> None:
         self._monitor = DriftMonitor(labels, settings)
         self._known = known
+        self._block_posts = settings.block_posts
         self._now = now
         self._found: deque[Drift] = deque(maxlen=MAX_WAITING)
 
@@ -66,15 +67,16 @@ class CampaignWatch:
         rows = np.arange(0, len(given), -(-len(given) // SAMPLE) or 1)
         probabilities, embeddings = prediction.probabilities[rows], prediction.embeddings[rows]
         best = probabilities.argmax(axis=1)
-        drift = self._monitor.observe(
-            np.where(given[rows], best, -1),
-            probabilities[np.arange(len(rows)), best],
-            1 - (embeddings @ self._known.T).max(axis=1),
-            embeddings.mean(axis=0),
-            self._now(),
-        )
-        if drift is not None:
-            self._found.append(drift)
+        labels = np.where(given[rows], best, -1)
+        sure = probabilities[np.arange(len(rows)), best]
+        novelty = 1 - (embeddings @ self._known.T).max(axis=1)
+        at = self._now()
+        for start in range(0, len(rows), self._block_posts):  # a large batch is several blocks
+            part = slice(start, start + self._block_posts)
+            mean = embeddings[part].mean(axis=0)
+            drift = self._monitor.observe(labels[part], sure[part], novelty[part], mean, at)
+            if drift is not None:
+                self._found.append(drift)
 
     def reading(self) -> Reading:
         """Where the stream stands now."""

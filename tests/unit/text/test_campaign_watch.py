@@ -63,9 +63,10 @@ def test_novelty_is_the_distance_to_the_nearest_thing_known():
 def test_a_large_batch_is_sampled_evenly():
     random, found = np.random.default_rng(1), watch()
     found.see(prediction(random, (0.4, 0.3, 0.3), 10 * SAMPLE + 7), np.zeros(10 * SAMPLE + 7, bool))
-    block = found._monitor._recent[0]
-    assert 0.8 * SAMPLE < block.posts <= SAMPLE
-    assert block.levels[1] == 1.0  # none of them got a label
+    blocks = found._monitor._recent
+    assert len(blocks) == SAMPLE // 100
+    assert all(block.posts == 100 for block in blocks)
+    assert all(block.levels[1] == 1.0 for block in blocks)  # none of them got a label
 
 
 def test_what_is_known_is_bounded():
