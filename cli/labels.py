@@ -42,13 +42,14 @@ def lint(
 
 def _lint(file: Path, *, as_json: bool) -> int:
     """Run the command; gives the exit status."""
+    from stream.topics import TopicNames
     from workers.text.label_set import LabelSetError, load_label_set
     from workers.text.lint import lint
 
     if not file.is_file():
         raise fail(f"label set {file} does not exist", 2)
     try:
-        label_set = load_label_set(file)
+        label_set = load_label_set(file, TopicNames().all())
     except LabelSetError as error:
         _say("problem", error.detail, (), error.line, as_json=as_json)
         return 1

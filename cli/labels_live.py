@@ -49,13 +49,15 @@ def apply(
 
     Example: feedsight labels apply news.yaml --wait --kafka 127.0.0.1:9092
     """
+    from stream.topics import TopicNames
     from workers.text.label_set import load_label_set
 
     settings = labels_settings(kafka, config, prefix)
     for file in files:
         if not file.is_file():
             raise fail(f"label set {file} does not exist", 2)
-    label_sets = [checked(lambda file=file: load_label_set(file)) for file in files]  # type: ignore[misc]
+    taken = TopicNames(settings.topics.prefix).all()
+    label_sets = [checked(lambda file=file: load_label_set(file, taken)) for file in files]  # type: ignore[misc]
     run(_put_in_force(settings, label_sets, wait=wait, timeout_s=timeout, note=note))
 
 

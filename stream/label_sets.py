@@ -18,8 +18,8 @@ from stream.outlet import translated
 from stream.topics import TopicNames, TopicSpec, create_missing
 from workers.base import Change
 from workers.errors import FatalError, PipelineError
-from workers.text.control import ARCHIVE_MARK, archive_key, check_route, control_key, read_change
-from workers.text.label_set import content_version
+from workers.text.control import archive_key, read_change
+from workers.text.label_set import ARCHIVE_MARK, content_version
 
 BY: Final = "by"
 NOTE: Final = "note"
@@ -102,7 +102,7 @@ def numbered(label_set: LabelSet, shelf: Shelf) -> LabelSet:
     Raises:
         FatalError: its version is another label set already.
     """
-    name = control_key(label_set)
+    name = label_set.name
     if label_set.version == content_version(label_set):  # the file gave none
         present = shelf.in_force.get(name)
         if present is not None and _content(present.label_set) == _content(label_set):
@@ -140,12 +140,13 @@ async def publish(
         The record's timestamp, milliseconds since the epoch.
 
     Raises:
-        FatalError: its name or route can't be used.
+        FatalError: its route can't be used.
         TransientError: the broker does not answer.
     """
     names = TopicNames(settings.topics.prefix)
-    key = control_key(label_set)
-    check_route(label_set, names.all())
+    key = label_set.name
+    if label_set.route in names.all():
+        raise FatalError(f"route: {label_set.route} is one of Feedsight's own topics; name another")
     if label_set.route is not None and in_force:
         route = TopicSpec(
             label_set.route, settings.topics.partitions, "delete", ROUTE_RETENTION_MS, f"labels of {key}"

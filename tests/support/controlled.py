@@ -17,7 +17,8 @@ from stream.watchdog import Watchdog
 from tests.support.lanes import NeverEnds
 from workers.base import Applied, Change
 from workers.errors import FatalError, PipelineError
-from workers.text.control import ARCHIVE_MARK, read_change
+from workers.text.control import read_change
+from workers.text.label_set import ARCHIVE_MARK
 from workers.text.results import Answer, result_of, shared_fields
 
 

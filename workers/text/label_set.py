@@ -1,6 +1,7 @@
 """Label-set files: YAML or JSON, read safely, with the line where something is wrong."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ from workers.errors import FatalError
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 """The largest label-set file taken, in bytes: 1,000 labels with examples fit."""
+
+ARCHIVE_MARK: Final = "@"
+"""Stands between name and version in keys of the control topic, and so in no name."""
 
 _MAX_DEPTH: Final = 8
 """Nesting of a label set: file, labels, label, phrasings; twice that is someone's mistake or attack."""
@@ -34,11 +38,15 @@ class LabelSetError(FatalError):
         self.line = line
 
 
-def load_label_set(path: Path) -> LabelSet:
+def load_label_set(path: Path, taken: Collection[str] = ()) -> LabelSet:
     """Read a label set from a YAML or JSON file.
 
     A label may be written as a bare string where it has nothing but its name. Where the file gives no
     version, a hash of the content becomes it, so that the same labels always have the same version.
+
+    Args:
+        path: the file.
+        taken: topics that results may not be routed to.
 
     Raises:
         LabelSetError: the file can't be read, is too large, uses aliases or doubles a key, or a value is
@@ -57,11 +65,15 @@ def load_label_set(path: Path) -> LabelSet:
         raise LabelSetError(f"label set {path} can't be read: {error.strerror}") from error
     lines: dict[Path_, int] = {}
     values = _read_json(text, str(path)) if path.suffix == ".json" else _read_yaml(text, path, lines)
-    return parse_label_set(values, where=str(path), lines=lines)
+    return parse_label_set(values, where=str(path), lines=lines, taken=taken)
 
 
 def parse_label_set(
-    values: Any, *, where: str = "label set", lines: dict[Path_, int] | None = None
+    values: Any,
+    *,
+    where: str = "label set",
+    lines: dict[Path_, int] | None = None,
+    taken: Collection[str] = (),
 ) -> LabelSet:
     """Check plain values and give the label set; see load_label_set.
 
@@ -69,6 +81,7 @@ def parse_label_set(
         values: what YAML or JSON held.
         where: named in errors.
         lines: the line of each path into `values`, where known.
+        taken: topics that results may not be routed to.
 
     Raises:
         LabelSetError: a value is wrong.
@@ -82,9 +95,25 @@ def parse_label_set(
         label_set = LabelSet.model_validate(values)
     except ValidationError as error:
         raise _label_set_error(error, where, lines or {}, _doubled_name(values.get("labels"))) from error
+    _check_for_the_stream(label_set, where, lines or {}, taken)
     if label_set.version is None:
         label_set = label_set.model_copy(update={"version": content_version(label_set)})
     return label_set
+
+
+def _check_for_the_stream(
+    label_set: LabelSet, where: str, lines: dict[Path_, int], taken: Collection[str]
+) -> None:
+    """Refuse a name that can't be a key of the control topic, and a route that leads back in."""
+    problems = []
+    if ARCHIVE_MARK in label_set.name or not label_set.name.isprintable():
+        problems.append(("name", f"{label_set.name!r} holds {ARCHIVE_MARK!r}, which stands before versions"))
+    if label_set.route is not None and label_set.route in taken:
+        problems.append(("route", f"{label_set.route} is one of Feedsight's own topics; name another"))
+    for field, message in problems:
+        line = lines.get((field,))
+        place = f"{where}, line {line}" if line else where
+        raise LabelSetError(f"{place}: {field}: {message}", line=line)
 
 
 def content_version(label_set: LabelSet) -> str:
@@ -93,7 +122,7 @@ def content_version(label_set: LabelSet) -> str:
     return xxhash.xxh3_64_hexdigest(content)[:12]
 
 
-def label_set_from_json(value: bytes, where: str) -> LabelSet:
+def label_set_from_json(value: bytes, where: str, taken: Collection[str] = ()) -> LabelSet:
     """Read a label set from JSON, as it travels on its topic; see load_label_set.
 
     Raises:
@@ -105,7 +134,7 @@ def label_set_from_json(value: bytes, where: str) -> LabelSet:
         text = value.decode("utf-8")
     except UnicodeDecodeError as error:
         raise LabelSetError(f"{where}: not UTF-8 at byte {error.start}") from error
-    return parse_label_set(_read_json(text, where), where=where)
+    return parse_label_set(_read_json(text, where), where=where, taken=taken)
 
 
 def _read_json(text: str, where: str) -> Any:

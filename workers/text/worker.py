@@ -15,10 +15,10 @@ from schemas import LabelSet, Post, Review, TextResult
 from workers.base import Applied, Change
 from workers.errors import FatalError, PipelineError
 from workers.text.campaign import Campaign, fit_campaign
-from workers.text.control import ARCHIVE_MARK, check_route, read_change
+from workers.text.control import read_change
 from workers.text.duplicates import CAPACITY, fingerprint
 from workers.text.encoders import Encoders, PreparedPost, TextBatch
-from workers.text.label_set import LabelSetError, load_label_set
+from workers.text.label_set import ARCHIVE_MARK, LabelSetError, load_label_set
 from workers.text.lane import phrases_of
 
 _CHARS_PER_TOKEN: Final = 4
@@ -109,7 +109,6 @@ class TextWorker:
         """
         self._encoders.load()
         if self._start is not None:
-            check_route(self._start, self._taken)
             self._put(self._fit(self._start, *self._beside))
             self.run(self.prepare([Post(id="warm", text="warm up")]))
             self._campaigns[0].forget()
@@ -181,9 +180,8 @@ class TextWorker:
             return Applied(change.key, None, removed=True, published_ms=change.timestamp_ms)
         version: str | None = None
         try:
-            label_set = read_change(change)
+            label_set = read_change(change, self._taken)
             version = str(label_set.version)
-            check_route(label_set, self._taken)
             former = next((c for c in self.campaigns if c.name == label_set.name), None)
             if former is None or former.label_set != label_set:
                 if former is not None and former.version == version:
@@ -272,7 +270,7 @@ def create_text_worker(
         if live:
             return TextWorker(settings, None, taken=taken, live=True)
         raise FatalError("no label set: name a file with --labels or text.labels", reason="configuration")
-    label_set = load_label_set(settings.labels)
+    label_set = load_label_set(settings.labels, taken)
     if label_set.model is not None and "model" not in settings.model_fields_set:
         settings = settings.model_copy(update={"model": label_set.model})
     if not live:

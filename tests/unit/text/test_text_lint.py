@@ -78,3 +78,21 @@ def test_the_command_says_it_and_its_status_tells(tmp_path, text, status, words)
 
 def test_a_missing_file_is_a_wrong_use(tmp_path):
     assert CliRunner().invoke(create_app(), ["labels", "lint", str(tmp_path / "none.yaml")]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("route: feedsight.posts", "line 2: route: feedsight.posts is one of Feedsight's own topics"),
+        ("route: feedsight.label-sets", "own topics"),
+        ("route: '../x y'", "line 2: route"),
+        ("name: news@3", "line 2: name: 'news@3' holds '@'"),
+        ("filters: {words: ['(a+)+$'], pattern: '(a+)+$'}", "line 2: filters.pattern: no such field"),
+    ],
+)
+def test_what_would_harm_the_stream_is_a_problem_with_its_line(tmp_path, line, said):
+    name = "" if line.startswith("name") else "name: news\n"
+    (tmp_path / "l.yaml").write_text(f"labels: [a, b]\n{line}\n{name}", "utf-8")
+    done = CliRunner().invoke(create_app(), ["labels", "lint", str(tmp_path / "l.yaml")])
+    assert done.exit_code == 1
+    assert said in done.output
