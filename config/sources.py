@@ -72,6 +72,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"settings file {path} does not exist") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {path} can't be read: {error}") from error
+    except RecursionError as error:
+        raise SettingsError(f"settings file {path} is nested too deep") from error
     except yaml.YAMLError as error:
         raise SettingsError(f"settings file {path} is not YAML: {' '.join(str(error).split())}") from error
     if values is None:

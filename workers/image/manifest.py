@@ -1,7 +1,7 @@
 """Lists of images: a folder, or a manifest with a line of JSON for each image.
 
-A manifest line is `{"id", "path", "subject"?, "reference"?, "label"?, "sha256"?, "metadata"?}`; paths are
-relative to the manifest, or absolute.
+A manifest line is `{"id", "path", "subject"?, "reference"?, "label"?, "sha256"?, "metadata"?,
+"gallery"?}`; paths are relative to the manifest, or absolute. `gallery` counts for what is sent to a topic.
 """
 
 import json
@@ -31,6 +31,7 @@ class ManifestLine(Message):
     label: str | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     metadata: dict[str, Json] | None = None
+    gallery: Annotated[str, Field(min_length=1, max_length=128)] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _id_of(raw: bytes) -> str | None:
     """The id of a line that is wrong otherwise, so that its error can be told apart."""
     try:
         found = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     value = found.get("id") or found.get("path") if isinstance(found, dict) else None
     return value if isinstance(value, str) else None

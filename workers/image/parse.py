@@ -19,6 +19,8 @@ JSON_TYPES: Final = (b"application/json", b"text/json")
 IMAGE_FACTS: Final = ("subject", "reference", "label", "created_at", "sha256", "content_type", "gallery")
 REFERENCE_FACTS: Final = ("subject", "label", "sha256", "content_type")
 MAX_NAME: Final = 128
+MAX_PROBLEMS: Final = 1_000
+"""A message with more of them is somebody's attempt to keep a worker busy with saying what is wrong."""
 
 MessageT = TypeVar("MessageT", ImageMessage, Reference)
 
@@ -145,6 +147,9 @@ def _explained(value: bytes, error: ValueError) -> MessageError:
         value.decode("utf-8")
     except UnicodeDecodeError as broken:
         return MessageError(f"not UTF-8 at byte {broken.start}", reason="bad_encoding")
+    count = cast("Any", error).error_count()
+    if count > MAX_PROBLEMS:
+        return MessageError(f"{count} fields are unknown or wrong")
     problems = cast("Any", error).errors(include_url=False, include_context=False, include_input=False)
     first = problems[0]
     if first["type"] == "json_invalid":

@@ -108,8 +108,11 @@ def _check_for_the_stream(
     problems = []
     if ARCHIVE_MARK in label_set.name or not label_set.name.isprintable():
         problems.append(("name", f"{label_set.name!r} holds {ARCHIVE_MARK!r}, which stands before versions"))
-    if label_set.route is not None and label_set.route in taken:
-        problems.append(("route", f"{label_set.route} is one of Feedsight's own topics; name another"))
+    route = label_set.route
+    if route is not None and any(route == own or route.startswith(own + ".") for own in taken):
+        problems.append(("route", f"{route} is one of Feedsight's own topics; name another"))
+    elif route is not None and (route.startswith("__") or not route.strip(".")):
+        problems.append(("route", f"{route} is Kafka's own; name another"))  # a broker refuses writes to it
     for field, message in problems:
         line = lines.get((field,))
         place = f"{where}, line {line}" if line else where
@@ -205,6 +208,8 @@ def _plain(node: yaml.Node, at: Path_, lines: dict[Path_, int], loader: Any, pat
                 )
             found[key] = _plain(value_node, (*at, key), lines, loader, path)
         return found
+    if at == ("version",) and node.tag == "tag:yaml.org,2002:float":
+        return str(node.value)  # 1.10 is a version, and not 1.1
     if _is_text(at):
         # a label called `no`, `on` or `2024` is a word, whatever YAML thinks
         if node.tag == "tag:yaml.org,2002:null" and not isinstance(at[-1], int) and at[-1] != "name":

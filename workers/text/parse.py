@@ -20,6 +20,9 @@ UnknownFields = Literal["reject", "ignore"]
 MAX_POST_BYTES: Final = 4 * MAX_TEXT_CHARS + 65_536
 """The longest message taken, in bytes: the longest text at four bytes of UTF-8 a character, and its facts."""
 
+MAX_PROBLEMS: Final = 1_000
+"""A message with more of them is somebody's attempt to keep a worker busy with saying what is wrong."""
+
 _BOM: Final = b"\xef\xbb\xbf"
 _FIELDS: Final = tuple(Post.model_fields)
 _EMPTY: Final = dict.fromkeys(Post.model_fields)
@@ -134,6 +137,8 @@ def _explain(value: bytes, error: ValidationError) -> MessageError:
         text = value.decode("utf-8")
     except UnicodeDecodeError as broken:
         return MessageError(f"not UTF-8 at byte {broken.start}", reason="bad_encoding")
+    if error.error_count() > MAX_PROBLEMS:
+        return MessageError(f"{error.error_count()} fields are unknown or wrong", reason="schema")
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
     if first["type"] == "json_invalid":
