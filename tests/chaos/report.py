@@ -28,11 +28,9 @@ class Report:
     worker_peak_mib: float = 0.0
     worker_median_first_half_mib: float = 0.0
     worker_median_second_half_mib: float = 0.0
-    runner_peak_mib: float = 0.0
     most_in_flight: int = 0
     most_queue_bytes: int = 0
     exits: dict[str, int] = field(default_factory=dict)
-    cpu_s: float = 0.0
 
     @property
     def good(self) -> bool:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psutil
 from confluent_kafka import Consumer, KafkaError
 from confluent_kafka.admin import AdminClient
 
@@ -193,7 +192,6 @@ def _sum_up(stage: Stage, report: Report, counted: Counter[str], repeats: bool) 
     middle = len(samples) // 2
     report.worker_median_first_half_mib = _median_mib(samples[:middle])
     report.worker_median_second_half_mib = _median_mib(samples[middle:])
-    report.runner_peak_mib = round(psutil.Process().memory_info().rss / 2**20, 1)
     report.most_in_flight, report.most_queue_bytes = queue_peaks(stage.broker.bootstrap)
     if report.most_in_flight > QUEUE_ITEMS:
         report.violations.append(f"{report.most_in_flight} in flight, {QUEUE_ITEMS} allowed")
