@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import mimetypes
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -142,9 +143,11 @@ def _image(entry: "Entry", claim_check: bool) -> "Outgoing":
     if not claim_check and len(content) <= INLINE_BYTES:
         facts = [
             (name, value.encode())
-            for name in ("subject", "reference", "label")
+            for name in ("subject", "reference", "label", "gallery")
             if (value := getattr(entry.line, name)) is not None
         ]
+        if entry.line.metadata is not None:
+            facts.append(("metadata", json.dumps(entry.line.metadata).encode()))
         return Outgoing(key, content, (*_headers(entry.id, "image", content_type), *facts))
     message = ImageMessage(
         id=entry.id,
@@ -152,6 +155,8 @@ def _image(entry: "Entry", claim_check: bool) -> "Outgoing":
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
         content_type=content_type,
-        **entry.line.model_dump(include={"subject", "reference", "label", "metadata"}, exclude_none=True),
+        **entry.line.model_dump(
+            include={"subject", "reference", "label", "metadata", "gallery"}, exclude_none=True
+        ),
     )
     return Outgoing(key, message.to_json(), _headers(entry.id, "image", "application/json"))

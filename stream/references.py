@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 from aiokafka.errors import KafkaError
 
@@ -132,6 +133,12 @@ class ReferencesInForce(InForce):
         super().__init__(settings, "image")
         self.refused: dict[str, str] = {}
         """Why a worker does not take a reference, by id."""
+
+    async def __aenter__(self) -> Self:
+        """Find out which workers live; what they refused before is no concern of ours."""
+        await super().__aenter__()
+        self.refused.clear()
+        return self
 
     def _take(self, value: bytes | None, timestamp_ms: int) -> None:
         super()._take(value, timestamp_ms)

@@ -21,7 +21,7 @@ from workers.image.live_gallery import Entry
 from workers.image.membership import member_digest
 from workers.image.modes.base import DecodedImage, Mode
 
-STEP: Final = 8
+STEP: Final = 4
 """References described at a time; matching waits for the model no longer than that takes."""
 WAITS_S: Final = (0.2, 1.0)
 """Before a reference that could not be fetched is tried again."""

@@ -11,8 +11,10 @@ from PIL import Image
 
 from workers.errors import FatalError
 from workers.image.models.export import exported_lite0
-from workers.image.models.runtime import Outputs, Pixels, Session, open_session
+from workers.image.models.runtime import Outputs, Pixels, Session, available_cores, open_session
 
+TOGETHER: Final = 4
+"""Images a core runs before another thread may have its turn."""
 LITE0: Final = "efficientnet-lite0"
 
 
@@ -35,6 +37,8 @@ class Backbone:
         self._threads = threads
         self._engine = engine
         self._sessions: dict[tuple[str, ...], Session] = {}
+        self._together = TOGETHER * (threads or available_cores())
+        self._opening = threading.Lock()
         self._turn = threading.Lock()
 
     @property
@@ -54,10 +58,17 @@ class Backbone:
             `pooled`.
         """
         key = tuple(taps)
-        with self._turn:
-            if key not in self._sessions:
-                self._sessions[key] = open_session(self._path, key, self._threads, self._engine)
-            return self._sessions[key].run(images)
+        if key not in self._sessions:
+            with self._opening:
+                if key not in self._sessions:
+                    self._sessions[key] = open_session(self._path, key, self._threads, self._engine)
+        session = self._sessions[key]
+        session.compile({image.shape for image in images})
+        found: list[Outputs] = []
+        for start in range(0, len(images), self._together):
+            with self._turn:
+                found += session.run(images[start : start + self._together])
+        return found
 
 
 def load_backbone(model: str, threads: int = 0, engine: str | None = None) -> Backbone:

@@ -6,9 +6,11 @@ is in its batch, and images of different sizes need no padding.
 
 import json
 import platform
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -33,7 +35,10 @@ SELF_TEST_IMAGES: Final = 24
 
 
 class Session(Protocol):
-    """A graph ready to run. It is called from one thread at a time."""
+    """A graph ready to run. `run` is called from one thread at a time, `compile` beside it."""
+
+    def compile(self, shapes: Iterable[tuple[int, ...]]) -> None:
+        """Do ahead what images of these shapes need once, which may take a second."""
 
     def run(self, images: Sequence[Pixels]) -> list[Outputs]:
         """Run images, each of any size that the graph takes; same length and order as the input."""
@@ -55,6 +60,14 @@ class OpenVinoSession:
         able = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._precision = "bf16" if able else "f32"
         self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._compiling = threading.Lock()
+
+    def compile(self, shapes: Iterable[tuple[int, ...]]) -> None:
+        """Compile for shapes that are new; see `Session`."""
+        for shape in shapes:
+            if shape not in self._compiled:
+                with self._compiling:
+                    self._queue(shape)
 
     def run(self, images: Sequence[Pixels]) -> list[Outputs]:
         """Run images; see `Session`."""
@@ -95,7 +108,8 @@ class OpenVinoSession:
             self._compiled[shape] = queue
             if len(self._compiled) > MAX_COMPILED:
                 self._compiled.popitem(last=False)
-        self._compiled.move_to_end(shape)
+        with suppress(KeyError):  # another thread's new shape may have pushed it out just now
+            self._compiled.move_to_end(shape)
         return queue
 
 
@@ -114,6 +128,9 @@ class OnnxSession:
         )
         self._taps = list(taps)
         self._input = self._session.get_inputs()[0].name
+
+    def compile(self, shapes: Iterable[tuple[int, ...]]) -> None:
+        """Nothing is to be done; see `Session`."""
 
     def run(self, images: Sequence[Pixels]) -> list[Outputs]:
         """Run images; see `Session`."""
