@@ -14,6 +14,10 @@ _MIN_CHARS: Final = 12
 """A shorter rest says too little: two posts of one emoji each, or `ok`, are no copies."""
 
 _ADDRESSES: Final = re.compile(r"^\s*rt\s+@\w+|https?://\S+|@\w+")
+_ASCII_PUNCTUATION: Final = bytes(
+    32 if chr(n) in string.punctuation or chr(n).isspace() else n for n in range(128)
+).ljust(256)
+"""Punctuation, and all that `str.split` takes for a blank, to blanks; for bytes, ten times as fast."""
 _PUNCTUATION: Final = str.maketrans(dict.fromkeys(string.punctuation + "…“”‘’–—", " "))
 
 AnswerT = TypeVar("AnswerT")
@@ -28,6 +32,10 @@ def fingerprint(text: str) -> int:
     said = text.casefold()
     if "@" in said or "http" in said:
         said = _ADDRESSES.sub(" ", said)
+    if said.isascii():
+        words = b" ".join(said.encode().translate(_ASCII_PUNCTUATION).split())
+        if len(words) >= _MIN_CHARS:
+            return xxhash.xxh3_64_intdigest(words)
     said = " ".join(said.translate(_PUNCTUATION).split())
     if len(said) < _MIN_CHARS:
         said = "=" + text

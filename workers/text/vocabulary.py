@@ -16,8 +16,10 @@ MAX_WORDS: Final = 4_096
 """Words of a text that are read."""
 
 _WORD: Final = re.compile(r"\w+")
-_ASCII_WORDS: Final = str.maketrans({code: " " for code in range(128) if not _WORD.match(chr(code))})
-"""What is no part of a word, to blanks: in plain ASCII the same words in a third of the time."""
+_ASCII_WORDS: Final = bytes(
+    ord(chr(n).lower()) if n < 128 and _WORD.match(chr(n)) else 32 for n in range(256)
+)
+"""Capitals to small letters, and what is no part of a word to blanks: the same words in half the time."""
 
 _MEMORY: Final = 200_000
 """Rare words whose pieces are remembered."""
@@ -117,6 +119,8 @@ class Vocabulary:
 
 def _words(text: str) -> list[str]:
     """Words in lower case, at most MAX_WORDS."""
-    lower = text.lower()
-    words = lower.translate(_ASCII_WORDS).split() if lower.isascii() else _WORD.findall(lower)
+    if text.isascii():
+        words = text.encode().translate(_ASCII_WORDS).decode().split()
+    else:
+        words = _WORD.findall(text.lower())
     return words[:MAX_WORDS] if len(words) > MAX_WORDS else words
