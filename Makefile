@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit broker chaos bench clean
+.PHONY: help setup demo test check audit unit broker chaos bench clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
@@ -28,11 +28,14 @@ test: $(VENV)/.dev  ## set up, then run every check and test
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest
 
-check: $(VENV)/.dev  ## formatting, lint, types, layers
+check: $(VENV)/.dev  ## formatting, lint (with bandit's rules), types, layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+audit: $(VENV)/.dev  ## known weaknesses of the pinned packages (skipped, with a word, without a network)
+	@$(BIN)/python .ci/audit.py
 
 unit: $(VENV)/.dev  ## the tests that need no broker
 	@$(BIN)/python -m pytest tests/unit tests/contract

@@ -1,6 +1,7 @@
 """Connection settings in the words of aiokafka, shared by every client, and why a connection is refused."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Iterable
 from typing import Any, Final
@@ -22,6 +23,18 @@ PROBE_TIMEOUT_S: Final = 10.0
 """To find out why a client was not let in; a broker that needs longer is as good as down."""
 
 
+class _NoCredentials(logging.Filter):
+    """Drops what aiokafka logs of an authentication at DEBUG: SASL PLAIN's request holds the password."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record may be logged."""
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        return not any("SaslAuth" in type(argument).__name__ for argument in arguments)
+
+
+_no_credentials: Final = _NoCredentials()
+
+
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
     """Give the keyword arguments that every aiokafka client takes.
 
@@ -39,6 +52,7 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     if settings.security_protocol.endswith("SSL"):
         options["ssl_context"] = _ssl_context(settings)
     if settings.sasl_mechanism is not None and settings.sasl_password is not None:
+        logging.getLogger("aiokafka.conn").addFilter(_no_credentials)  # adding it twice changes nothing
         options["sasl_mechanism"] = settings.sasl_mechanism
         options["sasl_plain_username"] = settings.sasl_username
         options["sasl_plain_password"] = settings.sasl_password.get_secret_value()

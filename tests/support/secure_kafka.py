@@ -135,6 +135,11 @@ class SecureKafka:
             assert time.monotonic() < deadline, missing
             time.sleep(0.05)
 
+    @staticmethod
+    def everything_for(user: str) -> list["Grant"]:
+        """Rules by which a user may do anything."""
+        return [Grant(user, "all", kind, "*") for kind in RESOURCES]
+
     def _admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.address("PLAINTEXT")})
 
