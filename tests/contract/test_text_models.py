@@ -225,3 +225,10 @@ def test_a_post_may_be_about_none_of_the_labels(model):
     (result,) = run(made, POSTS[:1])
 
     assert sum(c.probability for c in result.candidates) <= 1 + 1e-4
+
+
+def test_the_static_lane_is_unsure_of_a_post_in_which_it_can_read_nothing():
+    found = run(worker("static"), (Post(id="1", text="🙂🙂🙂"), Post(id="2", text="…!?…")))
+
+    assert all(c.probability == pytest.approx(1 / 3, abs=1e-4) for one in found for c in one.candidates)
+    assert {one.margin for one in found} == {0.0}

@@ -85,19 +85,33 @@ class StaticLane:
 
     def predict(self, batch: TextBatch, rows: Rows) -> Prediction:
         """Sum rows of the table, then classify by the head and the student."""
-        if self._head is None:
-            raise FatalError("the lane is not fitted", reason="model_load")
+        counts = batch.counts(rows)
         if self._table is None:
             embeddings = batch.embed_words(rows)
-            return Prediction(self._head.predict_proba(embeddings), embeddings, {})
-        sums = batch.counts(rows) @ self._table.rows
-        embeddings = self._table.embed(sums)
-        if self._student is None:
-            return Prediction(self._head.predict_proba(embeddings), embeddings, {})
+            found = self._by_head(embeddings)
+        else:
+            sums = counts @ self._table.rows
+            embeddings = self._table.embed(sums)
+            found = (
+                self._by_student(sums, embeddings) if self._student is not None else self._by_head(embeddings)
+            )
+        unread = np.diff(counts.indptr) == 0
+        if unread.any():  # emoji, or a script whose words are unknown: nothing speaks for any label
+            found[unread] = 0 if self._multi else 1 / (found.shape[1] + self._open)
+        return Prediction(found, embeddings, {})
+
+    def _by_head(self, embeddings: Floats) -> Floats:
+        if self._head is None:
+            raise FatalError("the lane is not fitted", reason="model_load")
+        return self._head.predict_proba(embeddings)
+
+    def _by_student(self, sums: Floats, embeddings: Floats) -> Floats:
+        if self._student is None or self._table is None:
+            raise FatalError("the lane is not fitted", reason="model_load")
         first = len(self._table.target) + 1
         scores = self._student.score(sums[:, first:-1], sums[:, -1], embeddings)
         found = probabilities_of(scores, independent=self._multi)
-        return Prediction(found[:, :-1] if self._open else found, embeddings, {})
+        return found[:, :-1] if self._open else found
 
     def _scores(self, probabilities: Floats) -> Floats:
         """Log-odds for labels that hold by themselves, else log-probabilities about their mean."""

@@ -107,3 +107,10 @@ def test_a_missing_an_oversize_and_a_binary_file_are_refused(tmp_path: Path) -> 
         load_label_set(tmp_path / "binary.yaml")
     with pytest.raises(LabelSetError, match="read"):
         load_label_set(tmp_path)
+
+
+@pytest.mark.parametrize(("written", "version"), [("3", 3), ("1.10", "1.10"), ("'7'", "7"), ("v2", "v2")])
+def test_a_version_is_what_is_written(tmp_path, written, version):
+    (tmp_path / "l.yaml").write_text(f"name: n\nversion: {written}\nlabels: [a, b]\n", "utf-8")
+
+    assert load_label_set(tmp_path / "l.yaml").version == version
