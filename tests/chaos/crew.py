@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RESTART_AFTER_S = 0.5
 """As an orchestrator would."""
 
-GROWN_AFTER_S = 6.0
-"""Imports take a second or two, more on a busy machine."""
+LANE_STARTS = b"Lane]: Starting"
+"""In a worker's log, once its signal handlers are there."""
 
 
 @dataclass
@@ -28,8 +28,8 @@ class Member:
     """One worker process."""
 
     name: str
+    log: Path
     process: "subprocess.Popen[bytes]"
-    started: float
     expected: set[int] = field(default_factory=set)
     """Statuses that it may end with; none: it should not end."""
     frozen: bool = False
@@ -37,8 +37,8 @@ class Member:
 
     @property
     def grown(self) -> bool:
-        """Whether it is old enough to know what to do with a SIGTERM."""
-        return time.monotonic() - self.started > GROWN_AFTER_S
+        """Whether it has started so far that it knows what to do with a SIGTERM."""
+        return LANE_STARTS in self.log.read_bytes()
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -98,7 +98,8 @@ class Crew:
         with self._lock:
             self._hired += 1
             name = f"worker-{self._hired:04d}"
-            with (self._folder / f"{name}.log").open("wb") as log:
+            path = self._folder / f"{name}.log"
+            with path.open("wb") as log:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "tests.chaos.worker", self._settings],
                     stdin=subprocess.PIPE,
@@ -107,7 +108,7 @@ class Crew:
                     cwd=ROOT,
                     env={**os.environ, "OMP_NUM_THREADS": "1"},
                 )
-            member = Member(name, process, time.monotonic())
+            member = Member(name, path, process)
             self.members.append(member)
             return member
 
