@@ -5,7 +5,7 @@ pairs. A story is said to burst when it has many posts in the window, holds its 
 beyond what it had before; then again each time that it doubled.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -57,7 +57,7 @@ class _Story:
     last_seen: float
     posts: int = 0
     told_at: int = 0
-    labels: Counter[str | None] = field(default_factory=Counter)
+    labels: dict[str | None, int] = field(default_factory=dict)
     bins: deque[tuple[int, int]] = field(default_factory=deque)
     wordings: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -127,12 +127,12 @@ class BurstFinder:
 
     def _grow(self, number: int, posts: Sequence[Seen], *, alone: bool) -> _Story:
         """Add posts to a story; `alone`: where it is new, one post has told it before."""
-        last = max(post.at for post in posts)
         story = self._stories.get(number)
         if story is None or self._old(story.bins[-1][0]):  # what was silent so long begins anew
             if story is not None:
                 self._drop(story)
-            story = _Story(number, posts[0], min(post.at for post in posts), last)
+            first = posts[0]
+            story = _Story(number, first, first.at, first.at)
             began = self._index.began(number)
             part = int(began // self._part_s)
             if alone and not self._old(part):
@@ -140,17 +140,22 @@ class BurstFinder:
                 story.bins.append((part, 1))
             self._stories[number] = story
         story.posts += len(posts)
-        story.last_seen = max(story.last_seen, last)
-        story.labels.update(post.label for post in posts)
         _count(story.bins, self._now, len(posts))
+        wordings, labels = story.wordings, story.labels
         for post in posts:
-            key = post.same_as or post.id
-            wording = story.wordings.get(key)
+            identity, _, at, label, same_as = post
+            if at > story.last_seen:
+                story.last_seen = at
+            elif at < story.first_seen:
+                story.first_seen = at
+            labels[label] = labels.get(label, 0) + 1
+            key = same_as or identity
+            wording = wordings.get(key)
             if wording is not None:
                 wording[1] += 1
-            elif len(story.wordings) < MAX_WORDINGS and key not in self._copies:
+            elif len(wordings) < MAX_WORDINGS and key not in self._copies:
                 self._copies[key] = story
-                story.wordings[key] = [post, 1]
+                wordings[key] = [post, 1]
         renewed = self._index.renew(number)
         if renewed not in (0, number):
             del self._stories[number]
@@ -162,15 +167,14 @@ class BurstFinder:
     def _judge(self, story: _Story) -> Burst | None:
         """Tell of a story that is large enough, a part of the stream, and more than it was."""
         rules = self._settings
+        if story.posts < max(rules.min_posts, 2 * story.told_at):
+            return None
         lately, before = self._split(story.bins)
         all_lately, all_before = self._split(self._bins)
         share = lately / all_lately
         if lately < rules.min_posts or share < rules.min_share:
             return None
-        if story.told_at:
-            if story.posts < 2 * story.told_at:
-                return None
-        elif all_before and share < rules.growth * before / all_before:
+        if not story.told_at and all_before and share < rules.growth * before / all_before:
             return None
         again, story.told_at = story.told_at > 0, story.posts
         post = story.post
@@ -183,7 +187,7 @@ class BurstFinder:
             last_seen=story.last_seen,
             post_id=post.same_as or post.id,
             text=post.text[:MAX_TEXT_CHARS],
-            label=story.labels.most_common(1)[0][0],
+            label=max(story.labels.items(), key=itemgetter(1))[0],
             again=again,
         )
 

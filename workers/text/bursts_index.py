@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from workers.text.bursts_signature import PLACES, Signatures, agreement
 
 BAND: Final = 2
-"""Places in a band: two texts with half of their word pairs in common meet in one of eight bands nine times
-in ten, with a fifth in common one time in four."""
+"""Places in a band: two texts with half of their word pairs in common meet in one of six bands five times in
+six, with a fifth in common one time in five."""
 
 BANDS: Final = PLACES // BAND
 
@@ -24,7 +24,7 @@ ALIKE: Final = 0.4
 """Share of places from which on two texts tell one story."""
 
 SLOTS: Final = 2**16
-"""Entries for each band, and texts whose signatures are kept: 9 MB in all, and the last 65,536 new texts."""
+"""Entries for each band, and texts whose signatures are kept: 7 MB in all, and the last 65,536 new texts."""
 
 _HASH: Final = np.uint64(0x9E3779B97F4A7C15)
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-PLACES: Final = 16
+PLACES: Final = 12
 """Hashes in a signature: an estimate of the share that two texts have in common to about a tenth."""
 
 MAX_CHARS: Final = 160
