@@ -28,8 +28,8 @@ EXIT_USAGE: Final = 2
 PR_SET_PDEATHSIG: Final = 1
 """From linux/prctl.h: the signal that a process gets when its parent dies."""
 
-THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
-"""What libraries below the model take their number of threads from."""
+THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+"""What libraries below the model take their number of threads from; for OpenBLAS see cli/worker.py."""
 
 
 class Process(Protocol):

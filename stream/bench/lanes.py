@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -127,7 +128,10 @@ def without_stream(bench: Bench, model: str, *, threads: int = 0, name: str | No
 
     def run() -> dict[str, float]:
         command = [sys.executable, "-m", "stream.bench.models", json.dumps(asked)]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=900)  # noqa: S603 - ours
+        environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # as `feedsight worker` has it
+        done = subprocess.run(  # noqa: S603 - ours
+            command, capture_output=True, check=False, timeout=900, env=environment
+        )
         lines = done.stdout.splitlines()
         if done.returncode or not lines:
             raise RuntimeError(f"{model}: {done.stderr[-300:].decode(errors='replace')}")
