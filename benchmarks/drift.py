@@ -18,7 +18,7 @@ from config import BurstSettings, DriftSettings
 from workers.text.bursts import BurstFinder
 from workers.text.bursts_story import Seen
 from workers.text.campaign_watch import known_of
-from workers.text.drift import DriftMonitor
+from workers.text.drift import Drift, DriftMonitor
 from workers.text.duplicates import fingerprint
 from workers.text.encoders import Encoders
 from workers.text.label_set import load_label_set
@@ -58,7 +58,7 @@ class Posts:
 
     def feed(
         self, monitor: DriftMonitor, order: np.ndarray, threshold: float = 0.3
-    ) -> Iterator[tuple[int, object]]:
+    ) -> Iterator[tuple[int, Drift]]:
         """Feed posts in an order; yields (posts fed, drift)."""
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]

@@ -9,6 +9,7 @@ class DriftSettings(Section):
     """When a campaign's stream is no longer what it was.
 
     Attributes:
+        enabled: whether streams are watched for drift.
         reference_posts: the reference window is the first so many posts after a version came in force.
         reference_hours: or the last so many hours, for feeds that change with the time of day; null keeps the
             first posts.
@@ -25,6 +26,7 @@ class DriftSettings(Section):
         novelty: change of the mean distance to all that is known of the labels that is reported.
     """
 
+    enabled: bool = True
     reference_posts: int = Field(2_500, ge=100)
     reference_hours: float | None = Field(None, gt=0)
     block_posts: int = Field(100, ge=10)
@@ -42,12 +44,14 @@ class BurstSettings(Section):
     """When one story is told so often that it is said to be one.
 
     Attributes:
+        enabled: whether bursts are looked for; it costs some 4 µs a post.
         window_min: minutes of the posts' time that are looked at together.
         min_posts: of one story within the window, at least.
         min_share: and of all posts within the window, at least this share.
         growth: and at least so many times what the story had in the window before, measured by the stream.
     """
 
+    enabled: bool = True
     window_min: float = Field(10.0, gt=0)
     min_posts: int = Field(15, ge=2)
     min_share: float = Field(0.002, ge=0, le=1)

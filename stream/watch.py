@@ -66,13 +66,14 @@ class StreamWatch:
         self._worker = worker
         self._exposition = exposition
         self._tell = tell
-        self._finder = BurstFinder(settings.bursts)
+        self._finder = BurstFinder(settings.bursts) if settings.bursts.enabled else None
         self._failed = False
         exposition.bursts.labels(
             lane
         )  # from 0 on: Prometheus sees no increase in a series that begins with 1
-        threading.Thread(target=warm_up, name="warm-up", daemon=True).start()  # the first posts need not wait
-        worker.watch_drift(settings.drift)
+        if settings.drift.enabled:  # imported beside, so that the first posts need not wait
+            threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+            worker.watch_drift(settings.drift)
 
     def committed(self, answers: Sequence[Item]) -> None:
         """Look at what a lane has committed."""
@@ -87,14 +88,18 @@ class StreamWatch:
 
     def readings(self) -> Mapping[str, Reading]:
         """Where the stream of each campaign stands now."""
+        found = {}
         for campaign in self._worker.campaigns:
-            for signal in SIGNALS:
+            if campaign.watch is None:
+                continue
+            for signal in SIGNALS:  # from 0 on, like the bursts
                 self._exposition.drifts.labels(self._lane, campaign.name, signal)
-        return {
-            campaign.name: campaign.watch.reading() for campaign in self._worker.campaigns if campaign.watch
-        }
+            found[campaign.name] = campaign.watch.reading()
+        return found
 
     def _bursts(self, answers: Sequence[Item]) -> None:
+        if self._finder is None:
+            return
         seen = [_seen(answer) for answer in answers if isinstance(answer.message, Post)]
         for burst in self._finder.observe(seen):
             if not burst.again:

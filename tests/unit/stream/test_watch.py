@@ -36,9 +36,12 @@ class Campaigns:
             self.campaigns[0].watch.see(Prediction(probabilities, KNOWN[labels], {}), np.ones(100, bool))
 
 
-def watched():
+def watched(*, enabled: bool = True):
     settings = load_settings(environ={}).model_copy(
-        update={"drift": DriftSettings(block_s=0), "bursts": BurstSettings(min_posts=5)}
+        update={
+            "drift": DriftSettings(block_s=0, enabled=enabled),
+            "bursts": BurstSettings(min_posts=5, enabled=enabled),
+        }
     )
     worker, exposition, told = Campaigns(), Exposition(), []
     assert isinstance(worker, Watched)
@@ -95,7 +98,7 @@ def test_a_drift_is_told_with_its_campaign_and_counted_by_signal():
 
 def test_a_watch_that_fails_is_given_up_and_the_lane_goes_on(caplog):
     watch, _, _, told = watched()
-    watch._finder = None
+    watch._finder.observe = None
     watch.committed([item(0, STORY)])
     watch.committed([item(1, STORY)])
     assert told == []
@@ -127,3 +130,11 @@ def test_snapshots_and_gauges_say_where_a_campaign_stands_and_forget_what_is_gon
     assert exposition.registry.get_sample_value("feedsight_drift", labels) == campaign.drift["shares"]
     snapshot({})
     assert exposition.registry.get_sample_value("feedsight_drift", labels) is None
+
+
+def test_both_can_be_turned_off():
+    watch, worker, _, told = watched(enabled=False)
+    watch.committed([item(number, STORY) for number in range(50)])
+    assert told == []
+    assert worker.campaigns[0].watch is None
+    assert watch.readings() == {}
