@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from config import KafkaSettings
 from stream import clients
+from stream.connection import why_refused
 from stream.outlet import translated
 from stream.read_ahead import CHUNK, ReadAhead
 from workers.base import Applied, Change, Controllable
@@ -118,9 +119,13 @@ async def read_control(settings: KafkaSettings, topic: str) -> list[Change]:
 
     Raises:
         TransientError: the broker does not answer.
+        FatalError: it does not let this client in.
     """
     control = ControlTopic(settings, topic)
-    await control.open()
+    try:
+        await control.open()
+    except TransientError as error:
+        raise await why_refused(settings, error) from error
     try:
         return await control.read_whole() if await control.exists() else []
     finally:
