@@ -12,6 +12,7 @@ COMMANDS: Final = (
     "match",
     "send",
     "tail",
+    "feedback",
     "topics",
     "labels",
     "references",
