@@ -14,8 +14,8 @@ class DriftSettings(Section):
         reference_hours: or the last so many hours, for feeds that change with the time of day; null keeps the
             first posts.
         block_posts: posts are looked at in blocks of at least so many.
-        block_s: and of at least so many seconds, so that a fast stream's reference is minutes long, not a
-            blink.
+        block_s: and of at least so many seconds. The reference has 20 blocks at least, so 0.2 makes it 4 s;
+            10 makes it minutes on the fastest stream, and a change is then seen half a minute later.
         window_blocks: the present, in snapshots, is the last so many blocks.
         cooldown_s: the same drift is not reported again for so long.
         shares: bits from which label shares are reported as drifted; 0.02 is about what one label makes
@@ -30,7 +30,7 @@ class DriftSettings(Section):
     reference_posts: int = Field(2_500, ge=100)
     reference_hours: float | None = Field(None, gt=0)
     block_posts: int = Field(100, ge=10)
-    block_s: float = Field(10.0, ge=0)
+    block_s: float = Field(0.2, ge=0)
     window_blocks: int = Field(10, ge=2, le=32)
     cooldown_s: float = Field(3_600.0, ge=0)
     shares: float = Field(0.02, gt=0, le=1)
