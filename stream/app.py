@@ -204,8 +204,8 @@ def tune_collector() -> None:
     Messages are many and short-lived, and hold no cycles: collecting as often as Python would costs a
     third of the engine's time. What is loaded by now lives as long as the process.
 
-    The event loop lets go of the interpreter whenever it waits for the broker, and gets it back after the switch
-    interval at the latest, while the lane's other threads compute. A transaction waits five times.
+    The event loop lets go of the interpreter whenever it waits for the broker, and gets it back after the
+    switch interval at the latest, while the lane's other threads compute. A transaction waits five times.
     """
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS, 50, 50)
