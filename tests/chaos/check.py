@@ -26,6 +26,8 @@ from tests.chaos.watch import Partition, Sample
 
 LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
 READ_TIMEOUT_S = 120.0
+QUARANTINED = "crashed_worker"
+"""The reason of a dead letter whose input seems to end processes (docs/adr/0005)."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Verdict:
     wrong_answer: int = 0
     wrong_dead_letter: int = 0
     """A good input dead-lettered, or a dead letter whose value is not its input's."""
+    quarantined: int = 0
+    """Good inputs whose owners died three times in a row over them, as the quarantine sees it. No fault: it
+    can't tell a SIGKILL from a crash."""
     out_of_order: int = 0
     committed_too_far: int = 0
     committed_back: int = 0
@@ -234,7 +239,9 @@ class Checker:
                     verdict.say(f"a dead letter without its input: {where} {offset}")
                     continue
                 due = partition.expected[offset] is None
-                if not due or not (omitted or value == partition.values[offset]):
+                if not due and reason == QUARANTINED:
+                    verdict.quarantined += 1
+                elif not due or not (omitted or value == partition.values[offset]):
                     verdict.wrong_dead_letter += 1
                     verdict.say(f"{where} {offset}: dead-lettered as {reason}")
                 self._take(partition, where, offset, at_ms, last)

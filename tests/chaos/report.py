@@ -20,6 +20,8 @@ class Report:
     faults: dict[str, int] = field(default_factory=dict)
     fault_count: int = 0
     violations: list[str] = field(default_factory=list)
+    unreached: list[str] = field(default_factory=list)
+    """Points at which no worker came by in time to be killed there; it was killed somewhere else."""
     longest_stall_s: float = 0.0
     longest_stall_in: str = ""
     longest_stall_by_fault_s: dict[str, float] = field(default_factory=dict)
@@ -54,6 +56,7 @@ def text(report: Report) -> str:
         f"else          without input {found.without_input}, wrong answer {found.wrong_answer}, "
         f"wrong dead letter {found.wrong_dead_letter}, out of order {found.out_of_order}, "
         f"lost by the broker {found.acknowledged_but_gone}",
+        f"quarantined   {found.quarantined} good inputs, over which workers seemed to die three times",
         f"offsets       {found.samples:,} samples: committed too far {found.committed_too_far}, "
         f"went back {found.committed_back}",
         f"faults        {report.fault_count}: {faults}",
@@ -64,6 +67,7 @@ def text(report: Report) -> str:
         f"{report.worker_median_second_half_mib} in the second",
         f"queue         {report.most_in_flight:,} inputs, {report.most_queue_bytes:,} bytes at most",
         f"exits         {exits}",
+        *(f"not reached   {point}; killed elsewhere" for point in report.unreached),
         f"verdict       {'all invariants hold' if report.good else 'BROKEN'}",
         *(f"  ! {violation}" for violation in report.violations),
         *(f"  ! {example}" for example in found.examples),

@@ -112,7 +112,18 @@ def staged(options: argparse.Namespace, folder: Path, delivery: str) -> Iterator
     crew = Crew(worker_settings(f"127.0.0.1:{proxy.port}", delivery), folder, options.workers)
     checker = Checker(broker.bootstrap, names, PARTITIONS, (RAISES, HUGE))
     stage = Stage(
-        broker, proxy, crew, feed, watch, checker, admin, names, PARTITIONS, random.Random(options.seed), []
+        broker,
+        proxy,
+        crew,
+        feed,
+        watch,
+        checker,
+        admin,
+        names,
+        PARTITIONS,
+        random.Random(options.seed),
+        [],
+        [],
     )
     try:
         crew.start()
@@ -181,6 +192,7 @@ def _sum_up(stage: Stage, report: Report, counted: Counter[str], repeats: bool) 
     report.faults = dict(counted.most_common())
     report.fault_count = counted.total()
     report.violations = stage.violations
+    report.unreached = stage.unreached
     stall = stage.watch.stall
     report.longest_stall_s = round(stall.seconds, 1)
     by_fault = sorted(stage.watch.longest_by_fault.items(), key=lambda pair: -pair[1])

@@ -41,6 +41,7 @@ class Stage:
     partitions: int
     random: random.Random
     violations: list[str]
+    unreached: list[str]
 
     def victim(self) -> Member | None:
         """A worker that has started; where all have just begun, one of these."""

@@ -121,3 +121,11 @@ def test_each_broken_invariant_is_found_and_no_other(fault: str, verdict: Any) -
 
 def test_a_good_post_in_the_dead_letters_is_found() -> None:
     assert judge(labels=GOOD[:2], dead=(letter(2), letter(3))).wrong_dead_letter == 1
+
+
+def test_a_quarantined_post_is_counted_and_is_no_fault() -> None:
+    quarantined = letter(2)
+    quarantined._headers[-1] = ("reason", b"crashed_worker")
+    found = judge(labels=GOOD[:2], dead=(quarantined, letter(3)))
+    assert found.quarantined == 1
+    assert found.faultless

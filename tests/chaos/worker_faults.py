@@ -37,7 +37,7 @@ def die_at(point: str) -> Fault:
                     stage.crew.hire()
             time.sleep(0.05)
         if victim.alive():
-            stage.violations.append(f"the worker never came to {point!r}")
+            stage.unreached.append(point)
             stage.crew.kill(victim)
 
     return fault
