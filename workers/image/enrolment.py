@@ -76,6 +76,8 @@ class Enrolment:
         """
         rest = iter(references)
         while step := list(islice(rest, STEP)):
+            if not threading.main_thread().is_alive():
+                return  # the process ends, and would wait for this thread
             kept = [_without_content(reference) for reference in step]
             former = [known(r.sha256) if r.sha256 and r.content is None else None for r in step]
             if all(made is not None for made in former):  # nothing to fetch, to decode or to describe

@@ -200,7 +200,10 @@ class LiveGallery:
         for member in removed:
             if member in digests:
                 checksum = checksum.minus(digests.pop(member))
-        return Generation(mode, self.current.settings, digests, checksum)
+        made = Generation(mode, self.current.settings, digests, checksum)
+        if "aliases" in vars(self.current):  # they are asked for: better made here than in a batch
+            _ = made.aliases
+        return made
 
 
 def _adopt(mode: Mode, entries: Sequence[Entry]) -> dict[str, MessageError]:

@@ -1,8 +1,9 @@
 """The memory bank: every patch of the good parts, and how far patches are from the nearest of them."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +115,12 @@ class ViewBank:
             found = np.where(np.isfinite(found), found, finite.max(initial=0.0))
         return np.asarray(found.reshape(planes[0].shape[:2]) / self.unit, np.float32)
 
+    def without(self, parts: Collection[int]) -> Self:
+        """The same bank but for the patches of some parts; all else stays as it was learnt."""
+        made = copy.copy(self)
+        made._index = self._index.without([self._ranges[part] for part in parts])
+        return made
+
     def _sample(self, images: Sequence[PartPlanes], seed: int) -> NDArray[np.float32]:
         """Draw patches at random, about as many of each image; shape (n, channels)."""
         random = np.random.default_rng(seed)
@@ -196,3 +203,9 @@ class MemoryBank:
         for bank in self._banks:
             total += np.float32(bank.view.weight) * bank.distances(planes, without)
         return total / np.float32(self._weight)
+
+    def without(self, parts: Collection[int]) -> Self:
+        """The same bank but for the patches of some parts; all else stays as it was learnt."""
+        made = copy.copy(self)
+        made._banks = [bank.without(parts) for bank in self._banks]
+        return made

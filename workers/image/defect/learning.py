@@ -1,7 +1,7 @@
 """What good parts teach: the bank, and the thresholds of images and of places."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -38,6 +38,10 @@ class Learned:
     def score_map(self, planes: PartPlanes) -> ScoreMap:
         """Anomaly of each place of an image."""
         return smoothed(self.bank.score_map(planes), SMOOTHING_CELLS)
+
+    def without(self, parts: Collection[int]) -> "Learned":
+        """What was learnt, less the patches of some parts; the thresholds follow when all is learnt anew."""
+        return replace(self, bank=self.bank.without(parts))
 
 
 def learn(

@@ -1,6 +1,8 @@
 """Nearest-neighbour search among patches that belong to images, by FAISS."""
 
-from typing import Any, Final
+import copy
+from collections.abc import Iterable
+from typing import Any, Final, Self
 
 import faiss
 import numpy as np
@@ -36,6 +38,13 @@ class PatchIndex:
             step = max(1, count // TRAINED_ON)
             self._index.train(np.ascontiguousarray(vectors[::step]))
         self._index.add(vectors)
+        self._gone: tuple[tuple[int, int], ...] = ()
+
+    def without(self, ranges: Iterable[tuple[int, int]]) -> Self:
+        """The same patches but those of rows [first, last), which are passed over in every search."""
+        made = copy.copy(self)
+        made._gone = (*self._gone, *ranges)
+        return made
 
     def nearest(
         self, queries: NDArray[np.float32], left_out: tuple[int, int] | None = None
@@ -51,8 +60,12 @@ class PatchIndex:
             the distance is infinite and the row -1.
         """
         selected: dict[str, Any] = {}
-        if left_out is not None:
-            selected["sel"] = faiss.IDSelectorNot(faiss.IDSelectorRange(*left_out))
+        hidden = [*self._gone, *([left_out] if left_out is not None else [])]
+        if len(hidden) == 1:
+            selected["sel"] = faiss.IDSelectorNot(faiss.IDSelectorRange(*hidden[0]))
+        elif hidden:
+            rows = np.concatenate([np.arange(*one, dtype=np.int64) for one in hidden])
+            selected["sel"] = faiss.IDSelectorNot(faiss.IDSelectorBatch(rows))
         if self._cells:
             selected["nprobe"] = PROBED
         kind: Any = faiss.SearchParametersIVF if self._cells else faiss.SearchParameters

@@ -51,11 +51,16 @@ class DefectMode(Changeable):
         self._planes: dict[str, list[PartPlanes]] = {}
         self._again: dict[str, PartPlanes] = {}
         self._learned: Learned | None = None
+        self._numbers: dict[str, int] = {}
+        """Of the parts in what was learned."""
+        self._stale = False
 
     @property
     def pending(self) -> Pending:
-        """Good parts count once all are learned together."""
-        return "enrolment" if self._good and self._learned is None else "nothing"
+        """Good parts count once all are learned together; without one the others serve for a while."""
+        if self._good and self._learned is None:
+            return "enrolment"
+        return "learning" if self._stale else "nothing"
 
     @property
     def facts(self) -> Mapping[str, str | float]:
@@ -92,20 +97,24 @@ class DefectMode(Changeable):
         self.adopt([(reference, one) for (reference, _), one in zip(references, made, strict=True)])
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Forget good parts."""
-        for member in ids:
-            self._good.pop(member, None)
+        """Forget good parts: their patches at once, the thresholds they set when `fit` learns anew."""
+        gone = [member for member in ids if self._good.pop(member, None) is not None]
+        for member in gone:
             self._sizes.pop(member, None)
             self._planes.pop(member, None)
             self._again.pop(member, None)
-        self._learned = None
+        if gone and self._learned is not None:
+            self._learned = self._learned.without([self._numbers[m] for m in gone]) if self._good else None
+            self._stale = self._learned is not None
 
     def fit(self) -> None:
         """Learn the good parts, in the order of their ids: the result does not depend on when they came."""
+        self._stale = False
         if not self._good:
             self._learned = None
             return
         names = sorted(self._good)
+        self._numbers = {name: number for number, name in enumerate(names)}
         self._extract_parts(names)
         self._learned = learn(
             [self._planes[name] for name in names],
