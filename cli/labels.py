@@ -8,6 +8,7 @@ import typer
 
 from cli.labels_history import diff, history, show
 from cli.labels_live import apply, promote, remove, rollback
+from cli.learn import fit
 from cli.options import fail
 
 
@@ -22,7 +23,7 @@ def register(app: typer.Typer) -> None:
         """Check label sets, and change them while the workers run."""
 
     labels.command()(lint)
-    for command in (apply, show, history, diff, rollback, promote, remove):
+    for command in (apply, show, history, diff, rollback, promote, remove, fit):
         labels.command()(command)
     app.add_typer(labels, name="labels")
 
