@@ -275,7 +275,7 @@ class Lane(mode.Service):  # type: ignore[misc]
         """`waiting` for labels or references, `joining`, `running` or `failed`."""
         if self.fatal is not None or self.crashed:
             return "failed"
-        if not self.ready:
+        if not self.ready and self._session is None:
             return "waiting"
         return "running" if self._assignment and self._assignment.deliveries else "joining"
 

@@ -100,7 +100,9 @@ def _result(post: Post, label_set: LabelSet) -> TextResult:
     label = label_set.labels[0].name
     shared = shared_fields("first", label_set.name, str(label_set.version))
     answer = Answer(shared, label, (label,), (1.0,), 1.0, finite=True, labels=None, evidence=None)
-    return result_of(answer, post.id, None, ("random",) if "look" in post.text else None)
+    made = result_of(answer, post.id, post.id)
+    made.__dict__["review"] = ("random",) if "look" in post.text else None
+    return made
 
 
 @asynccontextmanager

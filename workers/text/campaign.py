@@ -1,7 +1,7 @@
 """A campaign: one label set, fitted and in force. It never changes; a new version is a new campaign."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import xxhash
@@ -31,6 +31,22 @@ THRESHOLD_SAMPLE: Final = 2_000
 
 MIN_REMEMBERED: Final = 1_000
 """Answers a campaign remembers at least, however many campaigns share the memory."""
+
+
+class LookedUp(NamedTuple):
+    """Posts that a campaign is for, and what it knows of them.
+
+    Attributes:
+        posts: the posts.
+        found: answers by fingerprint, each with the id of the post that said it first.
+        new: places of the posts that say something first.
+        rows: rows of the batch that hold what they say.
+    """
+
+    posts: Sequence[PreparedPost]
+    found: dict[int, tuple[str, Answer]]
+    new: list[int]
+    rows: Rows
 
 
 class Campaign:
@@ -81,56 +97,51 @@ class Campaign:
         self._review = None if review is None else CampaignReview(review, known, self.name)
         self._remembered: Remembered[Answer] = Remembered(max(capacity, MIN_REMEMBERED))
 
-    def unanswered(self, posts: Sequence[PreparedPost], rows: dict[int, int]) -> Rows:
-        """Rows of the batch that hold what no post has said before, each once, in order.
+    def look_up(self, posts: Sequence[PreparedPost], rows: dict[int, int]) -> "LookedUp":
+        """Find which posts say what has been answered before.
 
         Args:
             posts: those that the campaign is for.
             rows: the row of the batch that holds what a fingerprint stands for.
         """
-        said = dict.fromkeys(post.said for post in posts)
-        return np.array([rows[key] for key in said if self._remembered.find(key) is None], np.int64)
+        found: dict[int, tuple[str, Answer]] = {}
+        new: dict[int, int] = {}
+        for place, post in enumerate(posts):
+            said = post.said
+            if said in new or said in found:
+                continue
+            known = self._remembered.find(said)
+            if known is None:
+                new[said] = place
+            else:
+                found[said] = known
+        return LookedUp(posts, found, list(new.values()), np.array([rows[said] for said in new], np.int64))
 
-    def answer(self, posts: Sequence[PreparedPost], batch: TextBatch, rows: Rows) -> list[TextResult]:
+    def answer(self, looked_up: "LookedUp", batch: TextBatch) -> list[TextResult]:
         """Give each post its result; posts that say the same share one inference.
 
         Args:
-            posts: those that the campaign is for.
+            looked_up: what `look_up` found for them.
             batch: their texts.
-            rows: what `unanswered` gave for them.
         """
-        found: dict[int, tuple[str, Answer]] = {}
-        first_said: dict[int, int] = {}
-        """Places of the posts that say what has not been said before, by what they say."""
-        for place, post in enumerate(posts):
-            if post.said in found or post.said in first_said:
-                continue
-            known = self._remembered.find(post.said)
-            if known is None:
-                first_said[post.said] = place
-            else:
-                found[post.said] = known
-        new = list(first_said.values())
-        answers, picked = self._answers(batch, rows, [posts[place].post.id for place in new])
-        for place, answer in zip(new, answers, strict=True):
-            post = posts[place]
-            found[post.said] = (post.post.id, answer)
+        posts, found, new = looked_up.posts, looked_up.found, looked_up.new
+        ids = [posts[place].post.id for place in new]
+        answers, picked = self._answers(batch, looked_up.rows, ids)
+        for place, identity, answer in zip(new, ids, answers, strict=True):
+            said = posts[place].said
+            found[said] = (identity, answer)
             if answer.finite:  # else each that says the same is tried by itself
-                self._remembered.keep(post.said, post.post.id, answer)
+                self._remembered.keep(said, identity, answer)
         why: dict[int, tuple[Why, ...]] = {}
         if self._review is not None:
             why = self._review.by_lot([post.post.id for post in posts])
             for at, reasons in picked.items():
                 why[new[at]] = (*why.get(new[at], ()), *reasons)
-        results: list[TextResult] = []
-        for place, post in enumerate(posts):
-            first, answer = found[post.said]
-            identity = post.post.id
-            results.append(
-                result_of(
-                    answer, identity, None if first == identity else first, why.get(place) if why else None
-                )
-            )
+        results: list[TextResult] = [
+            result_of(found[post.said][1], post.post.id, found[post.said][0]) for post in posts
+        ]
+        for place, reasons in why.items():
+            results[place].__dict__["review"] = reasons
         return results
 
     def forget(self) -> None:
@@ -176,9 +187,9 @@ class Campaign:
                     sorted_names,
                     values,
                     margin,
-                    finite=sound,
-                    labels=held,
-                    evidence=facts,
+                    sound,
+                    held,
+                    facts,
                 )
             )
         return made, picked

@@ -18,6 +18,11 @@ _set = object.__setattr__
 _CANDIDATE_FIELDS = {"label", "probability"}
 _ALWAYS = {"id", "label", "candidates", "model", "label_set", "version", "margin"}
 """Sets of set fields are shared between objects: frozen messages never change theirs."""
+_TOLD = {
+    (labels, evidence): _ALWAYS | ({"labels"} if labels else set()) | ({"evidence"} if evidence else set())
+    for labels in (False, True)
+    for evidence in (False, True)
+}
 _SOMETIMES = ("labels", "evidence", "duplicate_of")
 
 
@@ -105,7 +110,7 @@ class Answer:
         evidence: fields of an Evidence; None where there is none.
     """
 
-    __slots__ = ("_body", "confidence", "evidence", "fields", "finite", "names", "values")
+    __slots__ = ("_body", "confidence", "evidence", "fields", "finite", "names", "told", "values")
 
     def __init__(
         self,
@@ -114,10 +119,9 @@ class Answer:
         names: Sequence[str],
         values: Sequence[float],
         margin: float,
-        *,
         finite: bool,
-        labels: tuple[str, ...] | None,
-        evidence: dict[str, object] | None,
+        labels: tuple[str, ...] | None = None,
+        evidence: dict[str, object] | None = None,
     ) -> None:
         self.names = names
         self.values = values
@@ -125,6 +129,9 @@ class Answer:
         self.finite = finite
         self.confidence = values[0]
         self.fields = {**base, "label": label, "margin": margin, "labels": labels, "answer": self}
+        self.told = _ALWAYS
+        if labels is not None or evidence is not None:
+            self.told = _TOLD[labels is not None, evidence is not None]
         self._body: bytes | None = None
 
     @property
@@ -201,32 +208,39 @@ class LabelledPost(TextResult):
         return b"".join((b'{"id":', orjson.dumps(fields["id"]), b",", body, more, b"}"))
 
 
-def result_of(
-    answer: Answer, post_id: str, duplicate_of: str | None, review: tuple[Why, ...] | None
-) -> LabelledPost:
-    """The result of one post."""
+def result_of(answer: Answer, post_id: str, first: str) -> LabelledPost:
+    """The result of one post.
+
+    Args:
+        answer: to what it says.
+        post_id: its id.
+        first: the id of the post that said so first, which may be this one.
+    """
     fields = answer.fields.copy()
     fields["id"] = post_id
-    fields["duplicate_of"] = duplicate_of
-    fields["review"] = review
+    told = answer.told
+    if first != post_id:
+        fields["duplicate_of"] = first
+        told = told | {"duplicate_of"}
     made = _new(LabelledPost)
     _set(made, "__dict__", fields)
-    _set(made, "__pydantic_fields_set__", _fields_set(fields, answer))
+    _set(made, "__pydantic_fields_set__", told)
     _set(made, "__pydantic_extra__", None)
     _set(made, "__pydantic_private__", None)
     return made
 
 
-def _fields_set(fields: Mapping[str, object], answer: Answer) -> set[str]:
-    if answer.evidence is None and fields["labels"] is None and fields["duplicate_of"] is None:
-        return _ALWAYS
-    told = {name for name in ("labels", "duplicate_of") if fields[name] is not None}
-    return _ALWAYS | told | ({"evidence"} if answer.evidence is not None else set())
-
-
 def shared_fields(model: str, label_set: str, version: str) -> dict[str, object]:
     """The fields that all results of a label set's version share."""
-    return {"model": model, "label_set": label_set, "version": version, "result_id": None, "source": None}
+    return {
+        "model": model,
+        "label_set": label_set,
+        "version": version,
+        "duplicate_of": None,
+        "result_id": None,
+        "source": None,
+        "review": None,
+    }
 
 
 def rank(probabilities: NDArray[np.float32]) -> tuple[list[list[int]], list[list[float]], list[float]]:

@@ -157,14 +157,15 @@ class TextWorker:
             posts if c.filter is None else [post for post in posts if c.filter.takes(post.post)]
             for c in campaigns
         ]
-        new = [campaign.unanswered(own, rows) for campaign, own in zip(campaigns, taken, strict=True)]
-        wanted = [own for campaign, own in zip(campaigns, new, strict=True) if campaign.kind == "sentence"]
+        looked_up = [campaign.look_up(own, rows) for campaign, own in zip(campaigns, taken, strict=True)]
+        wanted = [
+            own.rows
+            for campaign, own in zip(campaigns, looked_up, strict=True)
+            if campaign.kind == "sentence"
+        ]
         if wanted:  # together, so that the model sees one large batch and not one a campaign
             batch.embed(np.unique(np.concatenate(wanted)))
-        return [
-            campaign.answer(own, batch, fresh)
-            for campaign, own, fresh in zip(campaigns, taken, new, strict=True)
-        ]
+        return [campaign.answer(own, batch) for campaign, own in zip(campaigns, looked_up, strict=True)]
 
     # Changes
 
