@@ -140,10 +140,6 @@ def test_a_missing_label_file_is_named(tmp_path: Path) -> None:
     assert "nowhere.yaml" in refused("text", "--labels", tmp_path / "nowhere.yaml")
 
 
-def test_a_text_worker_without_labels_says_so() -> None:
-    assert "label" in refused("text")
-
-
 def test_missing_references_are_named(tmp_path: Path) -> None:
     line = refused("image", "--mode", "compare", "--references", tmp_path / "nowhere")
     assert "nowhere" in line
