@@ -15,6 +15,9 @@ import psutil
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 SAMPLE_S: Final = 0.05
+PATIENCE_S: Final = 60.0
+"""How long after the window the answer that ends it is waited for: some answer hundreds at a time."""
+
 START_LIMIT_S: Final = 180.0
 """The longest a contestant may take to its first result: it may have to import torch."""
 
@@ -186,7 +189,7 @@ def watch(child: Child, counter: Counter, window: Window, broker_pid: int | None
         count = counter.count()
         if count > last:  # an answer is counted when it is committed, so the clock stops with one
             now, last = time.monotonic(), count
-        elif time.monotonic() - began > window.seconds + 5:
+        elif time.monotonic() - began > window.seconds + PATIENCE_S:
             break
         resident = max(resident, resident_bytes(family))
     seconds, done = now - began, last - first
