@@ -83,6 +83,11 @@ class LaneWorld:
     # What may happen
 
     def actions(self) -> list[Action]:
+        """What the explorer may choose from; see World."""
+        return self.possible()
+
+    def possible(self) -> list[Action]:
+        """All that may happen."""
         self.network = [request for request in self.network if request.matters() or not request.orphan]
         found = [*self._arrivals(), *self._broker_steps()]
         for worker in self.workers:
@@ -187,7 +192,7 @@ class LaneWorld:
             error = worker.ended_with
             assert error is None or isinstance(error, PipelineError), f"{worker} ended with {error!r}"
             assert not isinstance(error, FatalError) or error.reason == "fenced", f"{worker}: {error}"
-        if not any(a.costs is None for a in self.actions()) and self.owner and self.owner.owns:
+        if not any(a.costs is None for a in self.possible()) and self.owner and self.owner.owns:
             assert len(set(answered)) == self.bounds.inputs, f"{self.owner} owns the partition and is idle"
 
     def finish(self) -> None:
@@ -199,7 +204,7 @@ class LaneWorld:
         healer.take()
         self.loop.settle()
         for _ in range(200):
-            free = [action for action in self.actions() if action.costs is None]
+            free = [action for action in self.possible() if action.costs is None]
             if not free:
                 break
             free[0].do()
