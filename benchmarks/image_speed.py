@@ -101,7 +101,7 @@ def main() -> None:
     messages = [ImageMessage(id=str(i), content=c) for i, c in enumerate(contents)]
     worker.run(worker.prepare(messages[:8]))
     few = contents[: max(8, given.images // 4)]
-    runs = {
+    runs: dict[str, tuple[list[Any], Callable[[list[Any]], object]]] = {
         "torch eager": (few, eager),
         "embedding, 224²": (contents, lambda some: embedder.embed([decoder.decode(c).pixels for c in some])),
         "similarity, the whole worker, 288²": (messages, lambda some: worker.run(worker.prepare(some))),
