@@ -42,7 +42,8 @@ def fit(
         facts = {"name": name, "version": found.version, "published": found.published}
         typer.echo(json.dumps({**facts, "reason": found.reason, **found.facts}, ensure_ascii=False))
         return
-    typer.echo(f"{name} {found.version}: {found.reason}")
+    what = "published" if found.published else "would be published" if found.fit else "kept"
+    typer.echo(f"{name} {found.version} {what}: {found.reason}")
     if "stream_accuracy" in found.facts:
         low, high = (float(found.facts[f"stream_accuracy_{end}"] or 0) for end in ("low", "high"))
         right = float(found.facts["stream_accuracy"] or 0)

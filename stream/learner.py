@@ -100,11 +100,11 @@ class Learner(mode.Service):  # type: ignore[misc]
         found = await self._fit(label_set)
         version = str(label_set.version)
         if found is None:
-            return Outcome(version, False, "nothing new in the corrections", {})
+            return Outcome(version, False, False, "nothing new in the corrections", {})
         if found.label_set is None or not publish:
-            return Outcome(version, False, found.reason, found.facts)
-        published = await self._publish(label_set, found, found.label_set)
-        return Outcome(published or version, published is not None, found.reason, found.facts)
+            return Outcome(version, False, found.label_set is not None, found.reason, found.facts)
+        now = await self._publish(label_set, found, found.label_set) or version
+        return Outcome(now, now != version, True, found.reason, found.facts)
 
     @mode.Service.task  # type: ignore[untyped-decorator]
     async def _run(self) -> None:
@@ -222,14 +222,15 @@ class Learner(mode.Service):  # type: ignore[misc]
             self._pending.setdefault(name, (self._learn.every, 0.0))
 
     async def _publish(self, before: LabelSet, found: Refit, after: LabelSet) -> str | None:
-        """Publish a new version, unless somebody changed the label set meanwhile; gives its version."""
+        """Publish a new version; gives the one in force then, None where somebody changed it meanwhile."""
         await self._catch_up()
         if self._memory.label_sets.get(before.name) != before:
             return None
         version = self._memory.next_version(before.name)
-        await self._publisher.publish(before, after.model_copy(update={"version": version}), found)
+        label_set = after.model_copy(update={"version": version})
+        published = await self._publisher.publish(before, label_set, found)
         self._memory.apply(await self._label_sets.news())
-        return str(version)
+        return str(version if published else before.version)
 
     async def _fit(self, label_set: LabelSet) -> Refit | None:
         pool = settle(self._memory.words(label_set.name), several=label_set.multi_label)
@@ -255,12 +256,14 @@ class Outcome:
     Attributes:
         version: in force afterwards.
         published: whether it is a new one.
+        fit: whether the candidate measured well enough to be published.
         reason: one line for a person.
         facts: figures for programs.
     """
 
     version: str
     published: bool
+    fit: bool
     reason: str
     facts: dict[str, Json]
 

@@ -36,22 +36,26 @@ class LearnerPublisher:
         self._names = TopicNames(settings.topics.prefix)
         self._worker = worker
 
-    async def publish(self, before: LabelSet, label_set: LabelSet, found: Refit) -> None:
+    async def publish(self, before: LabelSet, label_set: LabelSet, found: Refit) -> bool:
         """Publish a new version: archived first, so that there is never one in force without its archive.
+
+        Returns:
+            Whether it was published: not where it is larger than a broker takes.
 
         Raises:
             TransientError: the broker does not answer; nothing may be in force, or all.
         """
         value = label_set.to_json()
         if len(value) > MAX_LABEL_SET_BYTES:
-            reason = f"kept: with its examples the label set has {len(value)} bytes"
+            reason = f"with its examples the label set has {len(value)} bytes"
             await self._say(before, Refit(None, reason, found.comparison, found.facts), None)
-            return
+            return False
         keys = [archive_key(label_set.name, str(label_set.version)), label_set.name]
         async with Publisher(self._settings.kafka) as publisher:
             for key in keys:
                 await publisher.publish(self._names.label_sets, [Outgoing(key.encode(), value)])
         await self._say(before, found, str(label_set.version))
+        return True
 
     async def kept(self, label_set: LabelSet, found: Refit) -> None:
         """Say that a label set stays as it is, and why."""
@@ -73,10 +77,10 @@ class LearnerPublisher:
             at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             name=label_set.name,
             version=published or str(label_set.version),
-            detail=found.reason,
+            detail=f"{'published' if published else 'kept'}: {found.reason}",
             facts={"published": published is not None, "before": str(label_set.version), **found.facts},
         )
-        logger.info("%s %s: %s", label_set.name, event.version, found.reason)
+        logger.info("%s %s %s", label_set.name, event.version, event.detail)
         key = f"{self._worker}.{LANE}".encode()
         try:
             async with Publisher(self._settings.kafka) as publisher:

@@ -54,7 +54,7 @@ def test_the_same_corrections_again_teach_nothing_new() -> None:
 
 
 def test_too_few_corrections_are_kept_and_said_to_be_too_few() -> None:
-    found = fit(said(1))
+    found = fit(said(1)[:1])
     assert found is not None
     assert found.label_set is None
     assert "needed" in found.reason

@@ -16,7 +16,7 @@ from workers.text.lane import Knowledge, read_knowledge
 from workers.text.learning.corrections import Correction
 from workers.text.learning.examples import Encode, without
 
-MOST_FOLDS, FEW_FOLDS = 20, 5
+MOST_FOLDS, FEW_FOLDS = 10, 5
 """Of cross-validation: up to MOST_FOLDS corrections each is held back alone."""
 
 MANY_TO_FOLD: Final = 60

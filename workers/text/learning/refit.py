@@ -9,7 +9,7 @@ from workers.text.learning.corrections import Correction, Pool
 from workers.text.learning.examples import Encode, learned, same_examples, takes_none
 from workers.text.learning.measure import Comparison, compare, wilson
 
-FEWEST: Final = 4
+FEWEST: Final = 2
 """Corrections below which nothing can be held back and something still be learned."""
 
 MANY: Final = 30
@@ -21,9 +21,6 @@ WORSE: Final = 0.1
 
 BETTER: Final = 0.25
 """The probability of gains by chance up to which many corrections are said to make labels better."""
-
-SAMPLE_FOLDS: Final = 4
-"""Folds where a candidate adapts to a sample of the stream: each takes a second."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +40,7 @@ class Refit:
     facts: dict[str, Json]
 
 
-def refit(
-    label_set: LabelSet, pool: Pool, encode: Encode, *, most: int, sample: Sequence[str] = ()
-) -> Refit | None:
+def refit(label_set: LabelSet, pool: Pool, encode: Encode, *, most: int) -> Refit | None:
     """Learn corrections, and measure whether that helps.
 
     Args:
@@ -53,7 +48,6 @@ def refit(
         pool: all corrections for it.
         encode: embeds texts.
         most: examples learned for each label at most.
-        sample: unlabelled posts; a candidate that adapts to them is measured too.
 
     Returns:
         None where the corrections hold nothing that the label set does not know.
@@ -67,16 +61,12 @@ def refit(
     if len(usable) < FEWEST:
         return Refit(None, f"{len(usable)} corrections; {FEWEST} are needed to measure", None, facts)
     found = compare(label_set, candidate, usable, encode)
-    if sample:
-        adapted = candidate.model_copy(update={"sample": tuple(sample)})
-        more = compare(candidate, adapted, usable, encode, SAMPLE_FOLDS)
-        if more.count >= MANY and better(more):
-            candidate, found = adapted, compare(label_set, adapted, usable, encode, SAMPLE_FOLDS)
     facts |= figures(found)
-    said = _words(found)
-    if not better(found):
-        return Refit(None, f"kept: {said}", found, facts)
-    return Refit(candidate, f"published: {said}", found, facts)
+    if better(found):
+        why = "better" if found.count >= MANY else "few corrections, and no worse by more than chance"
+        return Refit(candidate, f"{why}: {_words(found)}", found, facts)
+    why = "no better" if found.count >= MANY else "worse"
+    return Refit(None, f"{why}: {_words(found)}", found, facts)
 
 
 def better(found: Comparison) -> bool:
