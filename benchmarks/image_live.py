@@ -190,8 +190,8 @@ def restart(count: int, dimension: int, folder: Path) -> None:
         f"{count} references of {dimension} numbers, {size:.0f} MB on disk: {json.dumps(dict(applied.facts))}"
     )
     print(
-        f"load {loaded - started:.2f} s, references {ready - loaded:.2f} s, ready in {ready - started:.2f} s, "
-        f"of processor time {spent:.2f} s"
+        f"load {loaded - started:.2f} s, references {ready - loaded:.2f} s, ready in {ready - started:.2f} s,"
+        f" of processor time {spent:.2f} s"
     )
     print(f"first result after another {first - ready:.2f} s")
     worker.close()
