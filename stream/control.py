@@ -60,8 +60,15 @@ class ControlTopic:
         await clients.stop_quietly(self._consumer)
 
     async def topics(self) -> set[str]:
-        """The topics that the broker has."""
-        return set(await self._consumer.topics())
+        """The topics that the broker has.
+
+        Raises:
+            TransientError: the broker does not answer.
+        """
+        try:
+            return set(await self._consumer.topics())
+        except (KafkaError, OSError) as error:
+            raise translated(error) from error
 
     async def exists(self) -> bool:
         """Whether the broker has the topic; a look does not create it."""

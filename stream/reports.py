@@ -110,9 +110,8 @@ class Reports(mode.Service):  # type: ignore[misc]
     async def _send_waiting(self) -> None:
         try:
             if self._producer is None and self._waiting:
-                producer = clients.idempotent_producer(self._settings.kafka)
-                await producer.start()
-                self._producer = producer
+                self._producer = clients.idempotent_producer(self._settings.kafka)
+                await self._producer.start()
             while self._waiting and self._producer is not None:
                 lane, message = self._waiting[0]
                 key = f"{self._worker}.{lane}".encode()
