@@ -16,6 +16,7 @@ from config import Settings, load_settings
 from stream import app
 from stream.client import Outgoing
 from stream.connection import refusal
+from stream.control import read_control
 from stream.dead_letter import facts_of, to_record
 from stream.in_force import InForce
 from stream.label_sets import publish, read_shelf
@@ -197,6 +198,17 @@ async def test_an_editor_changes_labels(secure_kafka: SecureKafka) -> None:
         assert watching.live() == set()
         await publish(place.role, label_set)
     assert set((await read_shelf(place.role)).in_force) == {"n"}
+
+
+async def test_a_curator_changes_references(secure_kafka: SecureKafka) -> None:
+    place = Place(secure_kafka, "curator")
+    await place.make(documented("curator"))
+    async with InForce(place.role, "image") as watching:
+        assert watching.live() == set()
+        await send(place.role, "references", [Outgoing(b"g/a", b"an image")])
+    assert len(await read_control(place.role.kafka, place.prefix + "references")) == 1
+    with pytest.raises(FatalError, match="AuthorizationFailed"):
+        await send(place.role, "label-sets", [Outgoing(b"k", b"{}")])
 
 
 async def test_a_replayer_replays_dead_letters(secure_kafka: SecureKafka) -> None:
