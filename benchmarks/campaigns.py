@@ -2,9 +2,9 @@
 
     python benchmarks/campaigns.py [--posts 4000] [--campaigns 100] [--model sentence] [--rounds 2]
 
-Starts a Kafka of its own (FEEDSIGHT_KAFKA_HOME or ../shared/kafka). Each case has topics of its own. All posts
-lie there before the worker starts; counted are the last four fifths of the results, and every campaign answers
-every post. `filtered` gives each campaign a tenth of the posts, by words.
+Starts a Kafka of its own (FEEDSIGHT_KAFKA_HOME or ../shared/kafka). Each case has topics of its own. All
+posts lie there before the worker starts; counted are the last four fifths of the results, and every campaign
+answers every post. `filtered` gives each campaign a tenth of the posts, by words.
 """
 
 import argparse
