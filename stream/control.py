@@ -240,7 +240,7 @@ class Control(mode.Service):  # type: ignore[misc]
                 await applying
 
     async def _apply_waiting(self, control: ControlTopic, ahead: ReadAhead) -> None:
-        while True:
+        while not self.should_stop:
             await self._apply(control, await ahead.take())
 
     async def _look_at_routes(self, control: ControlTopic) -> None:
@@ -265,7 +265,7 @@ class Control(mode.Service):  # type: ignore[misc]
         self, control: ControlTopic, changes: list[Change], thread: ThreadPoolExecutor | None = None
     ) -> None:
         """Apply changes off the event loop, and say what came of them."""
-        if not changes:
+        if not changes or self.should_stop:
             return
         loop = asyncio.get_running_loop()
         was_ready = self._worker.ready
