@@ -128,7 +128,9 @@ class Answer:
         self.evidence = evidence
         self.finite = finite
         self.confidence = values[0]
-        self.fields = {**base, "label": label, "margin": margin, "labels": labels, "answer": self}
+        self.fields = {**base, "label": label, "margin": margin, "labels": labels}
+        # Not itself among them: that cycle only the garbage collector frees, which for answers remembered for
+        # long comes hours later.
         self.told = _ALWAYS
         if labels is not None or evidence is not None:
             self.told = _TOLD[labels is not None, evidence is not None]
@@ -218,6 +220,7 @@ def result_of(answer: Answer, post_id: str, first: str) -> LabelledPost:
     """
     fields = answer.fields.copy()
     fields["id"] = post_id
+    fields["answer"] = answer
     told = answer.told
     if first != post_id:
         fields["duplicate_of"] = first
