@@ -163,13 +163,14 @@ async def _apply(
 
     catalogue = await read_catalogue(settings)
     async with ReferencesInForce(settings) as force:
-        failed = False
+        failed, first = False, True
         while True:
             records = source.records(catalogue)
             count, last_ms = await publish(settings, records)
             failed = failed or bool(source.failed)
-            if count or every_s is None or source.failed:
+            if count or first or source.failed:
                 _say(source)
+            first = False
             if wait and count:
                 failed = await _wait(force, source.gallery, last_ms, timeout_s) or failed
             if every_s is None:
