@@ -145,6 +145,8 @@ def verdict(load: Load, status: int) -> bool:
         f"lost {ledger.lost}, double {ledger.double}; worker ended with {status}",
         flush=True,
     )
+    if status:
+        print(load.log(), file=sys.stderr)
     return not ledger.lost and not ledger.double and status == 0
 
 
@@ -224,7 +226,7 @@ async def huge(bootstrap: str, folder: Path, options: argparse.Namespace) -> boo
 
     async with Load(settings, worker, mixed).running() as load:
         await phase(load, "start", warm(load))
-        await phase(load, "a tenth is huge", load.send(200, 30))
+        await phase(load, "a tenth is huge", load.send(50, 20))
         await phase(load, "nothing behind after", load.until_answered())
     print(f"sizes {', '.join(f'{size:,}' for size in sizes)} bytes; posts are taken up to {MAX_POST_BYTES:,}")
     return verdict(load, worker.stop())

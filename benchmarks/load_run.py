@@ -94,6 +94,7 @@ class WorkerProcess:
 
     def __init__(self, command: Sequence[str], settings: Settings, log: Path, **environment: str) -> None:
         self._port = settings.metrics.port
+        self.log = log
         named = {
             "FEEDSIGHT_KAFKA__BOOTSTRAP": settings.kafka.bootstrap,
             "FEEDSIGHT_KAFKA__GROUP": settings.kafka.group,
@@ -176,6 +177,10 @@ class Load:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await clients.stop_quietly(self._producer)
+
+    def log(self) -> str:
+        """The end of what the worker said."""
+        return self._worker.log.read_text(errors="replace")[-4_000:]
 
     async def send(self, rate: float, seconds: float) -> None:
         """Send so many a second for so long, whatever the worker does."""
