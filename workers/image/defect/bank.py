@@ -19,6 +19,9 @@ WHITENING: Final = 0.5
 SPARSE: Final = 0.5
 """Share of a good patch's distance to other parts that is taken off the distances to it. In place of the
 weight of an image's highest place in PatchCore, equation 7, which looks at one patch of each image only."""
+RIVALS: Final = 16
+"""Patches looked at for how far a good patch is from other parts, with and without the nearest part: a part
+that is left out to be judged must not make its likes seem crowded."""
 MAX_PATCHES: Final = 150_000
 """Patches the bank of a view holds at most; beyond, whole images are thinned evenly. About 80 MB."""
 
@@ -93,9 +96,14 @@ class ViewBank:
             self._ranges[owner] = (first, start)
         every = np.concatenate(vectors)
         self._index = PatchIndex(every)
-        apart = [self._index.nearest(every[slice(*own)], own)[0] for own in self._ranges.values()]
-        self._apart = np.concatenate(apart)
-        self._apart[~np.isfinite(self._apart)] = 0.0
+        parts = np.concatenate([np.full(last - first, o) for o, (first, last) in self._ranges.items()])
+        found = [self._index.nearest(every[slice(*own)], own, RIVALS) for own in self._ranges.values()]
+        apart, rows = (np.concatenate(column) for column in zip(*found, strict=True))
+        self._nearest_part = parts[rows[:, 0]]
+        self._apart = _finite(apart[:, 0])
+        elsewhere = np.where(parts[rows] == self._nearest_part[:, None], np.inf, apart).min(axis=1)
+        farthest = np.where(np.isfinite(apart), apart, 0.0).max(axis=1)
+        self._apart_else = np.where(np.isfinite(elsewhere), elsewhere, farthest)
 
     def distances(self, planes: PartPlanes, without: int | None = None) -> ScoreMap:
         """How far each patch is from the nearest good one, in units of a good patch's median.
@@ -108,8 +116,10 @@ class ViewBank:
             without: a part whose own patches don't count.
         """
         left_out = None if without is None else self._ranges[without]
-        found, rows = self._index.nearest(self._projected(planes), left_out)
-        found = np.maximum(found - SPARSE * self._apart[rows], 0.0)
+        near, places = self._index.nearest(self._projected(planes), left_out)
+        rows = places[:, 0]
+        apart = np.where(self._nearest_part[rows] == without, self._apart_else[rows], self._apart[rows])
+        found = np.maximum(near[:, 0] - SPARSE * apart, 0.0)
         finite = found[np.isfinite(found)]
         if finite.size < found.size:  # nothing left in the cells searched: as far as the farthest
             found = np.where(np.isfinite(found), found, finite.max(initial=0.0))
@@ -141,6 +151,10 @@ class ViewBank:
         down, across = np.mgrid[0:rows, 0:columns].reshape(2, -1)
         place = np.stack([(down + 0.5) / rows, (across + 0.5) / columns], axis=1)
         return np.concatenate([look, place * self._place_weight], axis=1).astype(np.float32)
+
+
+def _finite(distances: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(np.isfinite(distances), distances, np.float32(0.0))
 
 
 def _by_plane(spread: NDArray[np.float32], widths: Sequence[int]) -> NDArray[np.float32]:

@@ -48,17 +48,18 @@ class PatchIndex:
         return made
 
     def nearest(
-        self, queries: NDArray[np.float32], left_out: tuple[int, int] | None = None
+        self, queries: NDArray[np.float32], left_out: tuple[int, int] | None = None, count: int = 1
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Find the nearest patch to each query.
+        """Find the nearest patches to each query, nearest first.
 
         Args:
             queries: float32, shape (m, d).
             left_out: rows [first, last) of the vectors that don't count.
+            count: how many to find.
 
         Returns:
-            Distances float32 and rows int64, both of shape (m,); where nothing is near enough to be found,
-            the distance is infinite and the row -1.
+            Distances float32 and rows int64, both of shape (m, count); where nothing more is near enough to
+            be found, the distance is infinite and the row -1.
         """
         selected: dict[str, Any] = {}
         hidden = [*self._gone, *([left_out] if left_out is not None else [])]
@@ -71,7 +72,8 @@ class PatchIndex:
             selected["nprobe"] = PROBED
         kind: Any = faiss.SearchParametersIVF if self._cells else faiss.SearchParameters
         parameters = kind(**selected)
-        squared, rows = self._index.search(np.ascontiguousarray(queries, np.float32), 1, params=parameters)
-        found = np.sqrt(np.maximum(squared[:, 0], 0.0))
-        nothing = rows[:, 0] < 0
-        return np.where(nothing, np.inf, found).astype(np.float32), rows[:, 0].astype(np.int64)
+        squared, rows = self._index.search(
+            np.ascontiguousarray(queries, np.float32), count, params=parameters
+        )
+        found = np.where(rows < 0, np.inf, np.sqrt(np.maximum(squared, 0.0)))
+        return found.astype(np.float32), rows.astype(np.int64)
