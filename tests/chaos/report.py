@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tests.chaos.check import Verdict
+from tests.chaos.verdict import Verdict
 
 
 @dataclass

@@ -24,7 +24,7 @@ from confluent_kafka import Consumer, KafkaError
 from confluent_kafka.admin import AdminClient
 
 from stream.local_kafka import LocalKafka, find_kafka_home
-from tests.chaos.check import Checker, Topics
+from tests.chaos.check import Checker
 from tests.chaos.crew import Crew
 from tests.chaos.faults import FAULTS, draw
 from tests.chaos.feed import Feed
@@ -40,6 +40,7 @@ from tests.chaos.stage import (
     create_outputs,
     create_topics,
 )
+from tests.chaos.verdict import Topics
 from tests.chaos.watch import Watch
 from tests.chaos.worker import HUGE, RAISES
 

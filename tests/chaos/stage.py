@@ -9,10 +9,11 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream.local_kafka import LocalKafka
-from tests.chaos.check import Checker, Topics
+from tests.chaos.check import Checker
 from tests.chaos.crew import Crew, Member
 from tests.chaos.feed import Feed
 from tests.chaos.proxy import Proxy
+from tests.chaos.verdict import Topics
 from tests.chaos.watch import Watch
 
 SESSION_S = 6.0

@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.chaos.check import Checker, Topics, Verdict
+from tests.chaos.check import Checker
+from tests.chaos.verdict import Topics, Verdict
 from tests.chaos.watch import Sample
 from tests.chaos.worker import RAISES, label_of
 
