@@ -33,6 +33,9 @@ from workers.text.models import SentenceEncoder
 from workers.text.review import ReviewPicker
 
 BATCH = 20
+ANSWERED = 0.02
+"""Share of the posts so far that the reviewer answers at most."""
+
 END = 1 / 3
 """Share of an event that is its end."""
 
@@ -41,12 +44,12 @@ WINDOW = 0.25
 
 POINTS = np.linspace(0.1, 1.0, 10)
 ASKED = {
-    "novel": Review(random=0.005, uncertain=0.0, novel=0.0165),
-    "uncertain": Review(random=0.005, uncertain=0.0165, novel=0.0),
-    "random": Review(random=0.0215, uncertain=0.0, novel=0.0),
-    "mixed": Review(random=0.005, uncertain=0.008, novel=0.0085),
+    "novel": Review(random=0.005, uncertain=0.0, novel=0.02),
+    "uncertain": Review(random=0.005, uncertain=0.02, novel=0.0),
+    "random": Review(random=0.025, uncertain=0.0, novel=0.0),
+    "mixed": Review(random=0.005, uncertain=0.01, novel=0.01),
 }
-"""A little over 2 %: shares are never exceeded, and of a thousand posts whole ones remain unused."""
+"""More than ANSWERED, so that the reviewer always finds something to answer."""
 
 
 class Event(NamedTuple):
@@ -140,6 +143,8 @@ def play(
         )
         for place, why in picked.items():
             at = start + place
+            if len(words) + len(asked) + 1 > ANSWERED * (at + 1):
+                continue
             label, given = names[truth[at]], names[found[at]]
             said = Said(str(at), event.texts[at], label, given=given, random="random" in why)
             asked.append((event.seconds[at] + delay_s, said))
