@@ -24,7 +24,8 @@ from config import Settings
 from stream.codec import image_decoder, post_decoder
 from stream.connection import refusal
 from stream.control import Control
-from stream.lane import Lane, LaneSpec
+from stream.lane import Lane
+from stream.lane_spec import LaneSpec
 from stream.metrics import Exposition, LaneMetrics
 from stream.reports import Reports
 from stream.topics import TopicNames
@@ -191,10 +192,10 @@ def run(settings: Settings, workers: dict[str, Worker[Any, Any, Any]]) -> int:
     except Exception:
         status = EXIT_FAILED
     faulthandler.dump_traceback_later(EXIT_LIMIT_S, exit=True)
-    for lane in app.lanes:
-        if lane.fatal is not None:
-            sys.stderr.write(f"feedsight: {lane.spec.name}: {lane.fatal.detail}\n")
-            return EXIT_USAGE if lane.fatal.reason in USAGE_REASONS else EXIT_FAILED
+    for name, fatal in [(lane.spec.name, lane.why_ended) for lane in app.lanes]:
+        if fatal is not None:
+            sys.stderr.write(f"feedsight: {name}: {fatal.detail}\n")
+            return EXIT_USAGE if fatal.reason in USAGE_REASONS else EXIT_FAILED
     return status
 
 

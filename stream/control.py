@@ -7,136 +7,23 @@ disk, and a worker that starts late has what the others have.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final
 
 import mode
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from config import KafkaSettings
-from stream import clients
-from stream.connection import why_refused
-from stream.outlet import translated
-from stream.read_ahead import CHUNK, ReadAhead
+from stream.control_topic import ControlTopic
+from stream.read_ahead import ReadAhead
 from workers.base import Applied, Change, Controllable
-from workers.errors import TransientError
+from workers.errors import FatalError, TransientError
 
 logger = logging.getLogger(__name__)
 
-POLL_MS: Final = 500
 LOOK_AGAIN_S: Final = 1.0
 """Between looks for a topic that does not exist yet, and between tries to reach a broker."""
-
-
-class ControlTopic:
-    """Reads a compacted topic: the newest record of each key first, then what comes.
-
-    Args:
-        settings: how to reach the brokers.
-        topic: its name.
-    """
-
-    def __init__(self, settings: KafkaSettings, topic: str) -> None:
-        self.topic = topic
-        self._consumer: AIOKafkaConsumer = clients.reader(settings, from_start=True)
-
-    async def open(self) -> None:
-        """Connect.
-
-        Raises:
-            TransientError: the broker does not answer.
-        """
-        try:
-            await self._consumer.start()
-        except (KafkaError, OSError) as error:
-            await self.close()
-            raise translated(error) from error
-
-    async def close(self) -> None:
-        """Let go."""
-        await clients.stop_quietly(self._consumer)
-
-    async def topics(self) -> set[str]:
-        """The topics that the broker has.
-
-        Raises:
-            TransientError: the broker does not answer.
-        """
-        try:
-            return set(await self._consumer.topics())
-        except (KafkaError, OSError) as error:
-            raise translated(error) from error
-
-    async def exists(self) -> bool:
-        """Whether the broker has the topic; a look does not create it."""
-        return self.topic in await self.topics()
-
-    async def read_whole(self) -> list[Change]:
-        """Read from the beginning to what is the end now; the newest record of each key, oldest first.
-
-        Raises:
-            TransientError: the broker does not answer.
-        """
-        newest: dict[str, Change] = {}
-        try:
-            partitions = await clients.assign_whole(self._consumer, self.topic)
-            await self._consumer.seek_to_beginning(*partitions)
-            ends = await self._consumer.end_offsets(partitions)
-            while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):
-                for change in _changes(await self._consumer.getmany(timeout_ms=POLL_MS)):
-                    newest.pop(change.key, None)  # to stand where the newest stands
-                    newest[change.key] = change
-        except (KafkaError, OSError) as error:
-            raise translated(error) from error
-        return list(newest.values())
-
-    async def follow(self) -> AsyncIterator[list[Change]]:
-        """Yield changes as they come, after `read_whole`.
-
-        Raises:
-            TransientError: the broker does not answer.
-        """
-        try:
-            while True:
-                found = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=CHUNK)
-                if found:
-                    yield _changes(found)
-        except (KafkaError, OSError) as error:
-            raise translated(error) from error
-
-
-def _changes(found: dict[TopicPartition, Sequence[Any]]) -> list[Change]:
-    return [
-        Change(
-            (record.key or b"").decode("utf-8", "replace"),
-            record.value,
-            tuple(record.headers),
-            record.timestamp,
-        )
-        for records in found.values()
-        for record in records
-    ]
-
-
-async def read_control(settings: KafkaSettings, topic: str) -> list[Change]:
-    """Read a control topic once, for a command; empty where it does not exist.
-
-    Raises:
-        TransientError: the broker does not answer.
-        FatalError: it does not let this client in.
-    """
-    control = ControlTopic(settings, topic)
-    try:
-        await control.open()
-    except TransientError as error:
-        raise await why_refused(settings, error) from error
-    try:
-        return await control.read_whole() if await control.exists() else []
-    finally:
-        await control.close()
 
 
 class Control(mode.Service):  # type: ignore[misc]
@@ -164,6 +51,10 @@ class Control(mode.Service):  # type: ignore[misc]
         self._report = report
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="control")
         self._removing = ThreadPoolExecutor(1, thread_name_prefix="control-removals")
+        self.fatal: FatalError | None = None
+        """Why it ended the process, if it did."""
+        self._keys: set[str] = set()
+        """Keys whose newest record, as far as it was read, has a value."""
         self._whole = False
         self._changed = asyncio.Event()
         self.routes: Mapping[str, str] = {}
@@ -202,6 +93,9 @@ class Control(mode.Service):  # type: ignore[misc]
                     logger.warning("control topic %s: %s", self.topic, error)
                 said = True
                 await self.sleep(LOOK_AGAIN_S)
+            except FatalError as error:
+                self.fatal = error
+                raise
             finally:
                 await control.close()
 
@@ -212,7 +106,11 @@ class Control(mode.Service):  # type: ignore[misc]
             await self.sleep(LOOK_AGAIN_S)
             if self.should_stop:
                 return
-        await self._apply(control, await control.read_whole())
+        whole = await control.read_whole()
+        newest = {change.key for change in whole}
+        # What was taken away while the broker could not be reached may have been compacted away since.
+        gone = [Change(key, None, (), int(time.time() * 1_000)) for key in sorted(self._keys - newest)]
+        await self._apply(control, [*gone, *whole])
         self._read_whole()
         if getattr(self._worker, "removals_overtake", False):
             await self._follow_ahead(control)
@@ -267,6 +165,8 @@ class Control(mode.Service):  # type: ignore[misc]
         """Apply changes off the event loop, and say what came of them."""
         if not changes or self.should_stop:
             return
+        for change in changes:
+            (self._keys.discard if change.value is None else self._keys.add)(change.key)
         loop = asyncio.get_running_loop()
         was_ready = self._worker.ready
         for applied in await loop.run_in_executor(

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from config import Settings
 from schemas import LabelSet
 from stream import clients
-from stream.control import read_control
+from stream.control_topic import read_control
 from stream.outlet import translated
 from stream.topics import TopicNames, TopicSpec, create_missing
 from workers.base import Change

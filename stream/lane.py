@@ -9,7 +9,6 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import mode
@@ -18,10 +17,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from config import Delivery, Settings
 from stream import clients
 from stream.assignment import Assignment
-from stream.codec import Decoder
 from stream.control import Control
 from stream.delivery import PartitionDelivery
 from stream.inference import Inference
+from stream.lag import unread
+from stream.lane_spec import LaneSpec
 from stream.metrics import LaneMetrics
 from stream.outlet import IdempotentOutlet, Outlet, TransactionalOutlet, committed_reader
 from stream.records import Item
@@ -41,37 +41,6 @@ MAX_BACKOFF_S: Final = 10.0
 
 ABANDON_S: Final = 5.0
 """For the rest of the process to end, where the model's thread hangs and will not."""
-
-
-@dataclass(frozen=True)
-class LaneSpec:
-    """What makes one lane differ from another.
-
-    Attributes:
-        name: `text` or `image`; part of the consumer group and of metrics.
-        source: the input topic.
-        sink: the results topic.
-        review: the topic of items to look at.
-        dead_letters: the dead-letter topic.
-        event_type: CloudEvents type of results.
-        decode: reads one record.
-        max_batch_items: a batch closes at this many messages.
-        max_batch_cost: a batch closes at this cost, in tokens or pixels.
-        batch_deadline_s: a batch closes this long after its first message.
-        target_latency_s: batches adapt to hold it; None: they close by their limits alone.
-    """
-
-    name: str
-    source: str
-    sink: str
-    review: str
-    dead_letters: str
-    event_type: str
-    decode: Decoder
-    max_batch_items: int
-    max_batch_cost: int
-    batch_deadline_s: float
-    target_latency_s: float | None = None
 
 
 class Lane(mode.Service):  # type: ignore[misc]
@@ -191,6 +160,11 @@ class Lane(mode.Service):  # type: ignore[misc]
             self._session.stop()
 
     @property
+    def why_ended(self) -> FatalError | None:
+        """What ended the process, of the lane or of its control topic."""
+        return self.fatal or (self._control.fatal if self._control is not None else None)
+
+    @property
     def routes(self) -> Mapping[str, str]:
         """Further topics by label set, for those that have one and that the broker has."""
         return self._control.routes if self._control is not None else getattr(self.worker, "routes", {})
@@ -301,7 +275,7 @@ class Lane(mode.Service):  # type: ignore[misc]
             return 0
         lag = 0
         for partition, delivery in assignment.deliveries.items():
-            lag += delivery.pending + _unread(consumer, partition, delivery.next_offset)
+            lag += delivery.pending + unread(consumer, partition, delivery.next_offset)
         return lag
 
     def snapshot(self) -> Any:
@@ -325,19 +299,3 @@ def _has_heard(consumer: AIOKafkaConsumer, partition: TopicPartition) -> bool:
         return False
     state = consumer._subscription.subscription.assignment.state_value(partition)
     return bool(state.has_valid_position) and state.highwater is not None
-
-
-def _unread(consumer: AIOKafkaConsumer, partition: TopicPartition, next_offset: int) -> int:
-    """Offsets between what was taken in and what may be read.
-
-    Markers and aborted records of transactional senders fill offsets that hold no input: the consumer's
-    position has passed them, `next_offset` never does. An open transaction's records can't be read yet.
-    """
-    if not consumer._subscription.is_assigned(partition):
-        return 0
-    state = consumer._subscription.subscription.assignment.state_value(partition)
-    end = state.highwater or 0
-    if state.lso is not None and state.lso >= 0:
-        end = min(end, state.lso)
-    read_to = state.position if state.has_valid_position else 0
-    return max(0, end - max(next_offset, read_to))

@@ -15,7 +15,7 @@ from config import Settings
 from schemas import Reference
 from stream import clients
 from stream.client import Outgoing
-from stream.control import read_control
+from stream.control_topic import read_control
 from stream.in_force import InForce
 from stream.outlet import translated
 from stream.topics import TopicNames

@@ -16,7 +16,7 @@ from config import Settings, load_settings
 from stream import app
 from stream.client import Outgoing
 from stream.connection import refusal
-from stream.control import read_control
+from stream.control_topic import read_control
 from stream.dead_letter import facts_of, to_record
 from stream.in_force import InForce
 from stream.label_sets import publish, read_shelf

@@ -5,7 +5,7 @@ from aiokafka.errors import KafkaError
 
 from config import KafkaSettings
 from stream import clients
-from stream.control import ControlTopic
+from stream.control_topic import ControlTopic
 from workers.errors import TransientError
 
 

@@ -1,0 +1,19 @@
+"""How many inputs of a partition lie on the broker and were not read yet."""
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+
+def unread(consumer: AIOKafkaConsumer, partition: TopicPartition, next_offset: int) -> int:
+    """Offsets between what was taken in and what may be read.
+
+    Markers and aborted records of transactional senders fill offsets that hold no input: the consumer's
+    position has passed them, `next_offset` never does. An open transaction's records can't be read yet.
+    """
+    if not consumer._subscription.is_assigned(partition):
+        return 0
+    state = consumer._subscription.subscription.assignment.state_value(partition)
+    end = state.highwater or 0
+    if state.lso is not None and state.lso >= 0:
+        end = min(end, state.lso)
+    read_to = state.position if state.has_valid_position else 0
+    return max(0, end - max(next_offset, read_to))
