@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 
 from config import KafkaSettings, TopicSettings
-from stream.connection import client_options
+from stream.connection import client_options, why_refused
 from workers.errors import TransientError
 
 HOUR_MS: Final = 3_600_000
@@ -244,7 +244,7 @@ async def _connect(kafka: KafkaSettings) -> Any:
         await admin.start()
     except (KafkaError, OSError) as error:
         await admin.close()
-        raise TransientError(f"no Kafka answers at {kafka.bootstrap}: {error}") from error
+        raise await why_refused(kafka, error) from error
     return admin
 
 
