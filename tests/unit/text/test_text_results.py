@@ -122,7 +122,7 @@ def test_an_answer_that_is_forgotten_is_freed_at_once_without_the_collector() ->
     try:
         for number in range(50):
             answer = Answer(shared, "a", ["a"], [1.0], 1.0, finite=True, labels=None, evidence=None)
-            made = result_of(answer, str(number), None, None)
+            made = result_of(answer, str(number), str(number))
             assert made.to_json()
             assert made.candidates[0].label == "a"
             del answer, made
