@@ -144,6 +144,11 @@ class Campaign:
             results[place].__dict__["review"] = reasons
         return results
 
+    def follow(self, former: "Campaign") -> None:
+        """Go on where a former version stopped: what was asked lately is not asked again."""
+        if self._review is not None and former._review is not None:
+            self._review.take_over(former._review)
+
     def forget(self) -> None:
         """Forget all answers."""
         self._remembered.clear()

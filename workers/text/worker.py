@@ -232,6 +232,9 @@ class TextWorker:
                 campaign.watch_drift(self._drift)
             others = self.campaigns
             kept = [other for other in others if other.name != campaign.name]
+            for former in others:
+                if former.name == campaign.name:
+                    campaign.follow(former)
             self._campaigns = tuple(sorted([*kept, campaign], key=lambda c: c.name))
             self._routes = {c.name: c.label_set.route for c in self._campaigns if c.label_set.route}
             self._ready = True
