@@ -73,7 +73,8 @@ def learn(
 
     def limit(measure: Measure, rate: float) -> float:
         of_parts, of_copies = ([measure(scores) for scores in group] for group in (maps, again))
-        return false_alarm_threshold(np.array(of_parts), rate, known, floor=max(of_copies, default=0.0))
+        alike = bool(of_copies) and np.median(of_parts) < np.median(of_copies)  # nearly copies themselves
+        return false_alarm_threshold(np.array(of_parts), rate, known, max(of_copies) if alike else 0.0)
 
     calibrated = limit(image_score, false_alarms) if threshold is None else threshold
     return Learned(bank, calibrated, limit(lambda scores: float(scores.max()), REGION_ALARMS))
