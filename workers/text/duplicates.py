@@ -7,7 +7,7 @@ from typing import Final, Generic, TypeVar
 
 import xxhash
 
-CAPACITY: Final = 50_000
+CAPACITY: Final = 20_000
 """Posts remembered; some hours of a busy feed, a few tens of megabytes."""
 
 _MIN_CHARS: Final = 12
