@@ -32,6 +32,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.report import Report, text
 from tests.chaos.stage import (
     DRAIN_S,
+    PAST_SESSION_S,
     REQUEST_TIMEOUT_S,
     SESSION_S,
     STOP_LIMIT_S,
@@ -181,6 +182,7 @@ def _inflict(stage: Stage, name: str, report: Report, number: str, at_s: float) 
 
 
 def _sum_up(stage: Stage, report: Report, counted: Counter[str], repeats: bool) -> None:
+    time.sleep(PAST_SESSION_S)  # a worker that is still on its way back into the group may drain in vain
     statuses = stage.crew.stop(STOP_LIMIT_S)
     if any(status != 0 for status in statuses):
         stage.violations.append(f"at the end SIGTERM gave {statuses}")
