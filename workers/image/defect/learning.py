@@ -73,7 +73,8 @@ def learn(
 
     def limit(measure: Measure, rate: float) -> float:
         of_parts, of_copies = ([measure(scores) for scores in group] for group in (maps, again))
-        alike = bool(of_copies) and np.median(of_parts) < np.median(of_copies)  # nearly copies themselves
+        # nearly copies themselves: else how parts differ says more than what a camera's noise is taken to be
+        alike = bool(of_copies) and np.median(of_parts) < np.median(of_copies) / 2
         return false_alarm_threshold(np.array(of_parts), rate, known, max(of_copies) if alike else 0.0)
 
     calibrated = limit(image_score, false_alarms) if threshold is None else threshold
