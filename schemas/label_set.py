@@ -77,8 +77,8 @@ class LabelSet(Message):
     """Labels that are decided together: a campaign, when it is on the `label-sets` topic.
 
     One label alone is a filter (relevant or not). `route` names a further topic for this set's results.
-    `sample` holds unlabelled posts of the stream that the set adapts to, `counterexamples` posts that are about
-    none of the labels.
+    `sample` holds unlabelled posts of the stream that the set adapts to, `counterexamples` posts that are
+    about none of the labels.
     """
 
     name: Name

@@ -107,9 +107,10 @@ class Control(mode.Service):  # type: ignore[misc]
             if self.should_stop:
                 return
         whole = await control.read_whole()
-        newest = {change.key for change in whole}
-        # What was taken away while the broker could not be reached may have been compacted away since.
-        gone = [Change(key, None, (), int(time.time() * 1_000)) for key in sorted(self._keys - newest)]
+        # What was taken away while the broker could not be reached may have been compacted away since; a topic
+        # that is empty was lost, and what is in force stays.
+        lost = self._keys - {change.key for change in whole} if whole else set()
+        gone = [Change(key, None, (), int(time.time() * 1_000)) for key in sorted(lost)]
         await self._apply(control, [*gone, *whole])
         self._read_whole()
         if getattr(self._worker, "removals_overtake", False):
