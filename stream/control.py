@@ -107,7 +107,7 @@ class Control(mode.Service):  # type: ignore[misc]
             if self.should_stop:
                 return
         whole = await control.read_whole()
-        # What was taken away while the broker could not be reached may have been compacted away since; a topic
+        # What was taken away while the broker was out of reach may have been compacted away since; a topic
         # that is empty was lost, and what is in force stays.
         lost = self._keys - {change.key for change in whole} if whole else set()
         gone = [Change(key, None, (), int(time.time() * 1_000)) for key in sorted(lost)]
