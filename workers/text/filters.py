@@ -1,13 +1,31 @@
 """Which posts a label set is for: sources, languages, words. Plain words only, so nothing can explode."""
 
 import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from schemas import Filters, Post
 
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 """Words, and signs and emoji one by one."""
+
+
+class Words(NamedTuple):
+    """The words of a text, found once for all filters.
+
+    Attributes:
+        sequence: in order.
+        known: the same, each once.
+    """
+
+    sequence: tuple[str, ...]
+    known: frozenset[str]
+
+
+def words_of(text: str) -> Words:
+    """Find the words of a text, without regard to case; signs and emoji one by one."""
+    sequence = tuple(_WORD.findall(text.casefold()))
+    return Words(sequence, frozenset(sequence))
 
 
 class PostFilter:
@@ -20,11 +38,21 @@ class PostFilter:
     def __init__(self, filters: Filters) -> None:
         self._sources = frozenset(filters.sources)
         self._languages = frozenset(language.casefold() for language in filters.languages)
-        self._words = _Words(filters.words)
-        self._without = _Words(filters.without)
+        self._words = _Phrases(filters.words)
+        self._without = _Phrases(filters.without)
 
-    def takes(self, post: Post) -> bool:
-        """Whether all that the filter says holds; a fact that the post lacks fails."""
+    @property
+    def needs_words(self) -> bool:
+        """Whether it looks at the text."""
+        return bool(self._words or self._without)
+
+    def takes(self, post: Post, words: Words | None = None) -> bool:
+        """Whether all that the filter says holds; a fact that the post lacks fails.
+
+        Args:
+            post: the post.
+            words: of its text, where they were found already.
+        """
         if self._sources and post.source not in self._sources:
             return False
         if self._languages:
@@ -33,13 +61,13 @@ class PostFilter:
                 return False
         if not (self._words or self._without):
             return True
-        words = _WORD.findall(post.text.casefold())
+        words = words or words_of(post.text)
         if self._words and not self._words.stand_in(words):
             return False
         return not (self._without and self._without.stand_in(words))
 
 
-class _Words:
+class _Phrases:
     """Words and phrases, found whole in a text's words: a set for words, and for phrases their first word."""
 
     def __init__(self, phrases: Iterable[str]) -> None:
@@ -53,13 +81,26 @@ class _Words:
     def __bool__(self) -> bool:
         return bool(self._single or self._longer)
 
-    def stand_in(self, words: list[str]) -> bool:
-        if not self._single.isdisjoint(words):
+    def stand_in(self, words: Words) -> bool:
+        if not self._single.isdisjoint(words.known):
             return True
-        if not self._longer:
+        if self._longer.keys().isdisjoint(words.known):
             return False
         return any(
-            tuple(words[at : at + len(phrase)]) == phrase
-            for at, word in enumerate(words)
+            words.sequence[at : at + len(phrase)] == phrase
+            for at, word in enumerate(words.sequence)
             for phrase in self._longer.get(word, ())
         )
+
+
+def places_for(filters: Sequence[PostFilter | None], posts: Sequence[Post]) -> list[list[int] | None]:
+    """Places of the posts that each filter takes; None, for no filter, is all of them.
+
+    The words of a text are found once, however many filters look at them.
+    """
+    looks = any(one is not None and one.needs_words for one in filters)
+    words = [words_of(post.text) if looks else None for post in posts]
+    return [
+        None if one is None else [place for place, post in enumerate(posts) if one.takes(post, words[place])]
+        for one in filters
+    ]

@@ -18,6 +18,7 @@ from workers.text.campaign import Campaign, fit_campaign
 from workers.text.control import read_change
 from workers.text.duplicates import CAPACITY, fingerprint
 from workers.text.encoders import Encoders, PreparedPost, TextBatch
+from workers.text.filters import places_for
 from workers.text.label_set import ARCHIVE_MARK, LabelSetError, load_label_set
 from workers.text.lane import phrases_of
 
@@ -126,20 +127,24 @@ class TextWorker:
         """Label; the campaigns in force when it begins are those of the whole batch."""
         campaigns = self._campaigns
         posts = [item for item in prepared if isinstance(item, PreparedPost)]
-        by_campaign = self._label(campaigns, posts)
-        if len(campaigns) == 1 and campaigns[0].filter is None:
+        places = places_for([campaign.filter for campaign in campaigns], [post.post for post in posts])
+        by_campaign = self._label(campaigns, posts, places)
+        if len(campaigns) == 1 and places[0] is None:
             answered = iter(by_campaign[0])
             return [next(answered) if isinstance(item, PreparedPost) else item for item in prepared]
         found: list[list[TextResult]] = [[] for _ in posts]
-        for campaign, results in zip(campaigns, by_campaign, strict=True):
-            answers = iter(results)
-            for post, own in zip(posts, found, strict=True):
-                if campaign.filter is None or campaign.filter.takes(post.post):
-                    own.append(next(answers))
+        for own, results in zip(places, by_campaign, strict=True):
+            for place, result in zip(range(len(posts)) if own is None else own, results, strict=True):
+                found[place].append(result)
         many = iter(found)
         return [tuple(next(many)) if isinstance(item, PreparedPost) else item for item in prepared]
 
-    def _label(self, campaigns: Sequence[Campaign], posts: Sequence[PreparedPost]) -> list[list[TextResult]]:
+    def _label(
+        self,
+        campaigns: Sequence[Campaign],
+        posts: Sequence[PreparedPost],
+        places: Sequence[Sequence[int] | None],
+    ) -> list[list[TextResult]]:
         """The results of each campaign for the posts that it is for, in order."""
         rows: dict[int, int] = {}
         distinct: list[PreparedPost] = []
@@ -153,11 +158,10 @@ class TextWorker:
             [post.pieces for post in distinct],
             [post.words for post in distinct],
         )
-        taken = [
-            posts if c.filter is None else [post for post in posts if c.filter.takes(post.post)]
-            for c in campaigns
+        looked_up = [
+            campaign.look_up(posts if own is None else [posts[place] for place in own], rows)
+            for campaign, own in zip(campaigns, places, strict=True)
         ]
-        looked_up = [campaign.look_up(own, rows) for campaign, own in zip(campaigns, taken, strict=True)]
         wanted = [
             own.rows
             for campaign, own in zip(campaigns, looked_up, strict=True)
