@@ -14,13 +14,13 @@ def test_patches_that_went_are_nobodys_nearest(monkeypatch, cells):
     whole = PatchIndex(rows)
     fewer = whole.without([(0, 50), (100, 150)])
     asked = rows[[10, 60, 120, 200]]
-    assert whole.nearest(asked)[1].tolist() == [10, 60, 120, 200]
-    found = fewer.nearest(asked)[1].tolist()
+    assert whole.nearest(asked)[1][:, 0].tolist() == [10, 60, 120, 200]
+    found = fewer.nearest(asked)[1][:, 0].tolist()
     assert [found[1], found[3]] == [60, 200]
     assert not {*range(50), *range(100, 150)} & set(found)
-    left_out = fewer.nearest(asked, left_out=(50, 100))[1].tolist()
+    left_out = fewer.nearest(asked, left_out=(50, 100))[1][:, 0].tolist()
     assert not {*range(150)} & set(left_out)
-    assert whole.nearest(asked)[1].tolist() == [10, 60, 120, 200]
+    assert whole.nearest(asked)[1][:, 0].tolist() == [10, 60, 120, 200]
 
 
 def test_a_bank_without_a_part_finds_its_look_strange():

@@ -1,7 +1,5 @@
 """Results built past pydantic's checks are the same as checked ones."""
 
-import gc
-
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -112,20 +110,3 @@ def test_a_result_made_late_is_the_one_it_says_it_is(
     assert made.candidates == read.candidates
     assert made.evidence == read.evidence
     assert made.model_dump(exclude_unset=True) == read.model_dump(exclude_unset=True)
-
-
-def test_an_answer_that_is_forgotten_is_freed_at_once_without_the_collector() -> None:
-    """A worker runs the collector so rarely that rings of objects would fill its memory."""
-    shared = shared_fields("m", "s", "1")
-    gc.collect()
-    gc.disable()
-    try:
-        for number in range(50):
-            answer = Answer(shared, "a", ["a"], [1.0], 1.0, finite=True, labels=None, evidence=None)
-            made = result_of(answer, str(number), str(number))
-            assert made.to_json()
-            assert made.candidates[0].label == "a"
-            del answer, made
-        assert gc.collect() == 0
-    finally:
-        gc.enable()
