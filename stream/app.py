@@ -41,7 +41,7 @@ EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 """Settings, labels or references are wrong; starting again won't help."""
 
-EXIT_LIMIT_S: Final = 20.0
+EXIT_LIMIT_S: Final = 5.0
 """For the interpreter to end once the app has: it waits for the model's thread, which may hang."""
 
 GC_ALLOCATIONS: Final = 200_000
