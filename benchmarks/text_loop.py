@@ -24,10 +24,8 @@ from schemas import Label, LabelSet, Review
 from workers.text.heads.base import Embeddings, Examples
 from workers.text.heads.metrics import accuracy, macro_f1
 from workers.text.heads.registry import create_head
-from workers.text.lane import read_knowledge
+from workers.text.lane import Encode, label_space, read_knowledge
 from workers.text.learning.corrections import Said, settle
-from workers.text.learning.examples import Encode
-from workers.text.learning.measure import label_space
 from workers.text.learning.refit import refit
 from workers.text.models import SentenceEncoder
 from workers.text.review import ReviewPicker

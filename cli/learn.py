@@ -10,7 +10,7 @@ from cli.options import ConfigOption, KafkaOption, fail, hush_client_logs, read_
 
 if TYPE_CHECKING:
     from config import Settings
-    from workers.text.learning.examples import Encode
+    from workers.text.lane import Encode
 
 
 def fit(

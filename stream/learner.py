@@ -22,8 +22,8 @@ from stream.learner_publisher import LearnerPublisher
 from stream.learner_topics import TopicTail, read_one
 from stream.topics import TopicNames
 from workers.errors import FatalError, MessageError, TransientError
+from workers.text.lane import Encode
 from workers.text.learning.corrections import settle
-from workers.text.learning.examples import Encode
 from workers.text.learning.refit import Refit, refit
 from workers.text.parse import parse_post
 

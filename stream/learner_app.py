@@ -23,7 +23,7 @@ from stream.connection import client_options, refusal
 from stream.learner import Learner
 from stream.learner_topics import incoming
 from stream.topics import TopicNames
-from workers.text.learning.examples import Encode
+from workers.text.lane import Encode
 
 logger = logging.getLogger(__name__)
 

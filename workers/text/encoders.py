@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -181,24 +181,30 @@ class TextBatch:
 
     def counts(self, rows: Rows) -> csr_matrix:
         """Count words: a row for each text, a column for each word of the vocabulary."""
-        vocabulary = self._encoders.vocabulary
+        return self._encoders.vocabulary.counts(self._words_of(rows))
+
+    def unread(self, rows: Rows) -> NDArray[np.bool_]:
+        """Whether no word of a text is known, shape (m,): emoji, or another script."""
+        return np.array([not ids for ids in self._words_of(rows)], np.bool_)
+
+    def _words_of(self, rows: Rows) -> list[list[int]]:
+        return self._tokens(self._words, rows, self._encoders.vocabulary.tokenise)
+
+    def _tokens(
+        self, held: list[list[int] | None], rows: Rows, tokenise: Callable[[Sequence[str]], list[list[int]]]
+    ) -> list[list[int]]:
+        """Token ids of texts; those that are not held yet are made, and held."""
         chosen = rows.tolist()
-        untold = [row for row in chosen if self._words[row] is None]
+        untold = [row for row in chosen if held[row] is None]
         if untold:
-            made = vocabulary.tokenise([self.texts[row] for row in untold])
-            for row, ids in zip(untold, made, strict=True):
-                self._words[row] = ids
-        return vocabulary.counts([self._words[row] or [] for row in chosen])
+            for row, ids in zip(untold, tokenise([self.texts[row] for row in untold]), strict=True):
+                held[row] = ids
+        return [held[row] or [] for row in chosen]
 
     def _embed_missing(self, rows: Rows) -> None:
         encoder = self._encoders.sentence
+        tokens = self._tokens(self._pieces, rows, encoder.tokenise)
         chosen = rows.tolist()
-        untold = [row for row in chosen if self._pieces[row] is None]
-        if untold:
-            made = encoder.tokenise([self.texts[row] for row in untold])
-            for row, ids in zip(untold, made, strict=True):
-                self._pieces[row] = ids
-        tokens = [self._pieces[row] or [] for row in chosen]
         cut: dict[int, list[Window]] = {
             at: _spread(encoder.windows(self.texts[chosen[at]]))
             for at, ids in enumerate(tokens)

@@ -1,6 +1,6 @@
 """Lanes: ways from texts to label probabilities. The sentence lane is the one the others are measured by."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -45,6 +45,10 @@ class Knowledge:
     def independent(self) -> bool:
         """Whether each label has a probability by itself."""
         return self.multi_label or len(self.names) == 1
+
+
+Encode = Callable[[Sequence[str]], Embeddings]
+"""Embeds n texts: float32, shape (n, d), unit rows."""
 
 
 class Fitted(NamedTuple):
@@ -142,10 +146,9 @@ def phrases_of(label_set: LabelSet) -> list[str]:
     return [*knowledge.phrases, *framed_texts(knowledge.phrases), *knowledge.examples]
 
 
-def fit_head(encoders: Encoders, knowledge: Knowledge) -> Fitted:
-    """Embed what is known and fit the default head to it."""
-    encode = encoders.known
-    space = LabelSpace(
+def label_space(knowledge: Knowledge, encode: Encode) -> LabelSpace:
+    """Embed what is said of labels."""
+    return LabelSpace(
         names=knowledge.names,
         phrases=knowledge.phrases,
         phrase_labels=np.array(knowledge.phrase_labels, np.int64),
@@ -153,11 +156,27 @@ def fit_head(encoders: Encoders, knowledge: Knowledge) -> Fitted:
         phrase_embeddings=encode(knowledge.phrases),
         framed_embeddings=frame(encode, knowledge.phrases),
     )
+
+
+def fit_head(knowledge: Knowledge, encode: Encode, encode_stream: Encode | None = None) -> Fitted:
+    """Embed what is known and fit the default head to it.
+
+    Args:
+        knowledge: the texts.
+        encode: embeds what is said of labels, and examples.
+        encode_stream: embeds the unlabelled sample; `encode` where it is left out.
+    """
+    space = label_space(knowledge, encode)
     examples = Examples(encode(knowledge.examples), np.array(knowledge.example_labels, np.int64))
-    unlabelled = encoders.sentence.encode(knowledge.unlabelled)
+    unlabelled = (encode_stream or encode)(knowledge.unlabelled)
     head = create_head(multi_label=knowledge.independent, none_of_these=knowledge.none_of_these)
     head.fit(space, examples, unlabelled)
     return Fitted(space, examples, unlabelled, head)
+
+
+def fit_lane_head(encoders: Encoders, knowledge: Knowledge) -> Fitted:
+    """Fit the default head by the sentence model; only the stream's sample is not worth remembering."""
+    return fit_head(knowledge, encoders.known, encoders.sentence.encode)
 
 
 class SentenceLane:
@@ -176,7 +195,7 @@ class SentenceLane:
 
     def fit(self, knowledge: Knowledge) -> Fitted:
         """Fit the default head."""
-        fitted = fit_head(self._encoders, knowledge)
+        fitted = fit_lane_head(self._encoders, knowledge)
         self._head = fitted.head
         return fitted
 

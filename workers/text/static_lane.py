@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workers.errors import FatalError
 from workers.text.encoders import Encoders, LaneKind, Rows, TextBatch
 from workers.text.heads.base import Head
-from workers.text.lane import Fitted, Knowledge, Prediction, fit_head
+from workers.text.lane import Fitted, Knowledge, Prediction, fit_lane_head
 from workers.text.models import RidgeMap, fit_ridge
 from workers.text.student import Student, probabilities_of, teach
 from workers.text.vocabulary import WordTable
@@ -51,7 +51,7 @@ class StaticLane:
 
     def fit(self, knowledge: Knowledge) -> Fitted:
         """Fit the head by the sentence model, then map and student to it."""
-        fitted = fit_head(self._encoders, knowledge)
+        fitted = fit_lane_head(self._encoders, knowledge)
         self.follow(knowledge, fitted)
         return fitted
 
@@ -85,18 +85,17 @@ class StaticLane:
 
     def predict(self, batch: TextBatch, rows: Rows) -> Prediction:
         """Sum rows of the table, then classify by the head and the student."""
-        counts = batch.counts(rows)
         if self._table is None:
             embeddings = batch.embed_words(rows)
             found = self._by_head(embeddings)
         else:
-            sums = counts @ self._table.rows
+            sums = batch.counts(rows) @ self._table.rows
             embeddings = self._table.embed(sums)
             found = (
                 self._by_student(sums, embeddings) if self._student is not None else self._by_head(embeddings)
             )
-        unread = np.diff(counts.indptr) == 0
-        if unread.any():  # emoji, or a script whose words are unknown: nothing speaks for any label
+        unread = batch.unread(rows)
+        if unread.any():  # nothing speaks for any label
             found[unread] = 0 if self._multi else 1 / (found.shape[1] + self._open)
         return Prediction(found, embeddings, {})
 

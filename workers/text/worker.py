@@ -176,32 +176,47 @@ class TextWorker:
     def apply_changes(self, changes: Sequence[Change]) -> list[Applied]:
         """Fit to label sets and swap them in, or take them out; see workers.base.Controllable."""
         changes = [change for change in changes if ARCHIVE_MARK not in change.key]
-        self._embed_ahead(changes)
-        return [self._apply(change) for change in changes]
+        read = [self._read(change) for change in changes]
+        self._embed_ahead([one for one in read if isinstance(one, LabelSet)])
+        return [self._apply(change, one) for change, one in zip(changes, read, strict=True)]
 
-    def _apply(self, change: Change) -> Applied:
-        if change.value is None:
+    def _read(self, change: Change) -> LabelSet | FatalError | None:
+        """What a change says: a label set, None to remove one, or why it can't be used."""
+        try:
+            return None if change.value is None else read_change(change, self._taken)
+        except FatalError as error:
+            return error
+
+    def _apply(self, change: Change, read: LabelSet | FatalError | None) -> Applied:
+        if read is None:
             self._remove(change.key)
             return Applied(change.key, None, removed=True, published_ms=change.timestamp_ms)
-        version: str | None = None
+        version = str(read.version) if isinstance(read, LabelSet) else None
         try:
-            label_set = read_change(change, self._taken)
-            version = str(label_set.version)
-            former = next((c for c in self.campaigns if c.name == label_set.name), None)
-            if former is None or former.label_set != label_set:
-                if former is not None and former.version == version:
-                    raise LabelSetError(
-                        f"version {version} of {label_set.name} is another label set already; "
-                        "give this one a version of its own"
-                    )
-                share = CAPACITY // (len(self._campaigns) + 1)
-                self._put(self._fit(label_set, capacity=share))
+            if isinstance(read, FatalError):
+                raise read
+            self._take_over(read)
         except FatalError as error:
             return Applied(change.key, version, refused=error.detail, published_ms=change.timestamp_ms)
         except Exception as error:  # whatever a label set does to a head, the others go on
             detail = f"it can't be fitted: {type(error).__name__}: {error}"
             return Applied(change.key, version, refused=detail[:500], published_ms=change.timestamp_ms)
-        return Applied(label_set.name, version, published_ms=change.timestamp_ms)
+        return Applied(change.key, version, published_ms=change.timestamp_ms)
+
+    def _take_over(self, label_set: LabelSet) -> None:
+        """Put a label set in force, unless it is."""
+        former = self._named(label_set.name)
+        if former is not None and former.label_set == label_set:
+            return
+        if former is not None and former.version == str(label_set.version):
+            raise LabelSetError(
+                f"version {former.version} of {label_set.name} is another label set already; "
+                "give this one a version of its own"
+            )
+        self._put(self._fit(label_set, capacity=CAPACITY // (len(self._campaigns) + 1)))
+
+    def _named(self, name: str) -> Campaign | None:
+        return next((campaign for campaign in self.campaigns if campaign.name == name), None)
 
     def _fit(self, label_set: LabelSet, *beside: Any, capacity: int = CAPACITY) -> Campaign:
         review = (label_set.review or Review()) if self._live else None
@@ -209,19 +224,11 @@ class TextWorker:
             self._settings, self._encoders, label_set, *beside, review=review, capacity=capacity
         )
 
-    def _embed_ahead(self, changes: Sequence[Change]) -> None:
+    def _embed_ahead(self, label_sets: Sequence[LabelSet]) -> None:
         """Embed what many label sets say in one batch; each then finds it done."""
-        if len(changes) < 2:
-            return
-        texts: list[str] = []
-        for change in changes:
-            try:
-                label_set = read_change(change) if change.value is not None else None
-            except FatalError:
-                continue
-            if label_set is not None:
-                texts += phrases_of(label_set)
-        self._encoders.known(list(dict.fromkeys(texts)))
+        if len(label_sets) > 1:
+            texts = [text for label_set in label_sets for text in phrases_of(label_set)]
+            self._encoders.known(list(dict.fromkeys(texts)))
 
     def watch_drift(self, settings: DriftSettings) -> None:
         """Look for drift in each campaign, from its version's first post on."""
@@ -234,11 +241,10 @@ class TextWorker:
         with self._changing:
             if self._drift is not None:
                 campaign.watch_drift(self._drift)
-            others = self.campaigns
-            kept = [other for other in others if other.name != campaign.name]
-            for former in others:
-                if former.name == campaign.name:
-                    campaign.follow(former)
+            former = self._named(campaign.name)
+            if former is not None:
+                campaign.follow(former)
+            kept = [other for other in self.campaigns if other is not former]
             self._campaigns = tuple(sorted([*kept, campaign], key=lambda c: c.name))
             self._routes = {c.name: c.label_set.route for c in self._campaigns if c.label_set.route}
             self._ready = True

@@ -1,20 +1,17 @@
 """From corrections to the label set that has learned them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
 
 from schemas import Label, LabelSet
 from workers.text.duplicates import fingerprint
-from workers.text.heads.base import Embeddings
+from workers.text.lane import Encode
 from workers.text.learning.corrections import Correction, Pool
 
 NEAR: Final = 0.97
 """Cosine from which two examples of a label say the same; the older is left out."""
-
-Encode = Callable[[Sequence[str]], Embeddings]
-"""Embeds n texts: float32, shape (n, d), unit rows."""
 
 
 def learned(label_set: LabelSet, pool: Pool, encode: Encode, most: int) -> LabelSet:

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas import LabelSet
-from workers.text.heads.base import Embeddings, Examples, LabelSpace
-from workers.text.heads.phrases import frame
-from workers.text.heads.registry import create_head
-from workers.text.lane import Knowledge, read_knowledge
+from workers.text.heads.base import Embeddings
+from workers.text.lane import Encode, fit_head, read_knowledge
 from workers.text.learning.corrections import Correction
-from workers.text.learning.examples import Encode, without
+from workers.text.learning.examples import without
 
 MOST_FOLDS, FEW_FOLDS = 10, 5
 """Of cross-validation: up to MOST_FOLDS corrections each is held back alone."""
@@ -203,26 +201,10 @@ def wilson(right: int, count: int, sigmas: float = 1.96) -> tuple[float, float]:
 def judge(label_set: LabelSet, rows: Embeddings, encode: Encode) -> Judged:
     """Fit to a label set and judge rows, shape (m, d)."""
     knowledge = read_knowledge(label_set, (), label_set.sample)
-    head = create_head(multi_label=knowledge.independent, none_of_these=knowledge.none_of_these)
-    labels = np.array(knowledge.example_labels, np.int64)
-    examples = Examples(encode(knowledge.examples), labels)
-    head.fit(label_space(knowledge, encode), examples, encode(knowledge.unlabelled))
-    found = head.predict_proba(rows)
+    found = fit_head(knowledge, encode).head.predict_proba(rows)
     none = np.zeros((len(rows), 1), np.float32)
     if knowledge.independent:
         none = 1.0 - found.max(axis=1, keepdims=True)
     elif knowledge.none_of_these:
         none = 1.0 - found.sum(axis=1, keepdims=True)
     return Judged(np.concatenate([found, none], axis=1), knowledge.independent)
-
-
-def label_space(knowledge: Knowledge, encode: Encode) -> LabelSpace:
-    """Embed what is said of labels."""
-    return LabelSpace(
-        names=knowledge.names,
-        phrases=knowledge.phrases,
-        phrase_labels=np.array(knowledge.phrase_labels, np.int64),
-        phrase_kinds=knowledge.phrase_kinds,
-        phrase_embeddings=encode(knowledge.phrases),
-        framed_embeddings=frame(encode, knowledge.phrases),
-    )

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from schemas import Json, LabelSet
+from workers.text.lane import Encode
 from workers.text.learning.corrections import Correction, Pool
-from workers.text.learning.examples import Encode, learned, same_examples, takes_none
+from workers.text.learning.examples import learned, same_examples, takes_none
 from workers.text.learning.measure import Comparison, compare, wilson
 
 FEWEST: Final = 2
