@@ -3,8 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,24 +24,25 @@ anew in the time of that word."""
 LaneKind = Literal["sentence", "static", "cascade"]
 
 Rows = NDArray[np.int64]
+WordIds = NDArray[np.int32]
+IdsT = TypeVar("IdsT", list[int], WordIds)
 Windows = dict[int, tuple[list[tuple[int, int]], Embeddings]]
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedPost:
+class PreparedPost(NamedTuple):
     """A post, tokenised for the lanes in use.
 
     Attributes:
         post: the post.
         said: the fingerprint of what it says.
         pieces: the sentence model's token ids; None where no label set needed them.
-        words: the static lane's; None likewise.
+        words: the static lane's, int32; None likewise.
     """
 
     post: Post
     said: int
     pieces: list[int] | None = None
-    words: list[int] | None = None
+    words: WordIds | None = None
 
 
 class Encoders:
@@ -134,7 +134,7 @@ class TextBatch:
         encoders: Encoders,
         texts: Sequence[str],
         pieces: Sequence[list[int] | None],
-        words: Sequence[list[int] | None],
+        words: Sequence[WordIds | None],
     ) -> None:
         self.texts = texts
         self._encoders = encoders
@@ -185,21 +185,21 @@ class TextBatch:
 
     def unread(self, rows: Rows) -> NDArray[np.bool_]:
         """Whether no word of a text is known, shape (m,): emoji, or another script."""
-        return np.array([not ids for ids in self._words_of(rows)], np.bool_)
+        return np.array([not len(ids) for ids in self._words_of(rows)], np.bool_)
 
-    def _words_of(self, rows: Rows) -> list[list[int]]:
+    def _words_of(self, rows: Rows) -> list[WordIds]:
         return self._tokens(self._words, rows, self._encoders.vocabulary.tokenise)
 
     def _tokens(
-        self, held: list[list[int] | None], rows: Rows, tokenise: Callable[[Sequence[str]], list[list[int]]]
-    ) -> list[list[int]]:
+        self, held: list[IdsT | None], rows: Rows, tokenise: Callable[[Sequence[str]], list[IdsT]]
+    ) -> list[IdsT]:
         """Token ids of texts; those that are not held yet are made, and held."""
         chosen = rows.tolist()
         untold = [row for row in chosen if held[row] is None]
         if untold:
             for row, ids in zip(untold, tokenise([self.texts[row] for row in untold]), strict=True):
                 held[row] = ids
-        return [held[row] or [] for row in chosen]
+        return [ids for row in chosen if (ids := held[row]) is not None]
 
     def _embed_missing(self, rows: Rows) -> None:
         encoder = self._encoders.sentence

@@ -1,29 +1,23 @@
 """The words of the static lane: from texts to counts of words, which all label sets share."""
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from itertools import chain
-from typing import Final, NamedTuple, cast
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from workers.text.models import RidgeMap, SentenceEncoder, WordVectors, load_word_vectors
-
-MAX_WORDS: Final = 4_096
-"""Words of a text that are read."""
-
-_WORD: Final = re.compile(r"\w+")
-_ASCII_WORDS: Final = bytes(
-    ord(chr(n).lower()) if n < 128 and _WORD.match(chr(n)) else 32 for n in range(256)
-)
-"""Capitals to small letters, and what is no part of a word to blanks: the same words in half the time."""
+from workers.text.word_keys import Words, chunks, find_words
+from workers.text.word_rows import WordRows
 
 _MEMORY: Final = 200_000
 """Rare words whose pieces are remembered."""
 
+_MAX_LETTERS: Final = 64
+"""Of a rare word, from which its pieces are found."""
 
 Floats = NDArray[np.float32]
 
@@ -57,7 +51,7 @@ class Vocabulary:
         self.vectors: WordVectors = load_word_vectors(encoder)
         self._encoder = encoder
         self._pieces = {word: index for index, word in enumerate(self.vectors.words)}
-        self._rows: dict[str, tuple[int, ...]] = {word: (index,) for word, index in self._pieces.items()}
+        self._known = self._only_own()
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -79,48 +73,48 @@ class Vocabulary:
         columns = np.concatenate([moved, weights, *more], axis=1)
         return WordTable(np.ascontiguousarray(columns, np.float32), mapping.target)
 
-    def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
-        """Rows of words: a known word's own, a rare word's pieces; at most MAX_WORDS words a text."""
-        said = [_words(text) for text in texts]
-        find = self._rows.__getitem__
-        found: list[list[int] | None] = []
-        for words in said:
-            try:
-                found.append(list(chain.from_iterable(map(find, words))))
-            except KeyError:
-                found.append(None)
-        unknown = [words for words, ids in zip(said, found, strict=True) if ids is None]
-        if unknown:
-            rows = self._learn(dict.fromkeys(chain.from_iterable(unknown)))
-            for at, ids in enumerate(found):
-                if ids is None:
-                    found[at] = list(chain.from_iterable(map(rows.__getitem__, said[at])))
-        return cast("list[list[int]]", found)
+    def tokenise(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Rows of words: a known word's own, a rare word's pieces; of the first word_keys.MAX_WORDS words."""
+        found: list[NDArray[np.int32]] = []
+        for chunk in chunks(texts):
+            words = find_words(texts[chunk])
+            known = self._known
+            entries = known.find(words.keys)
+            if (entries < 0).any():
+                known, entries = self._learn(words, entries)
+            flat, counts = known.rows(entries)
+            ends = np.concatenate([[0], np.cumsum(counts)])[words.ends]
+            found += [flat[start:end] for start, end in pairwise([0, *ends.tolist()])]
+        return found
 
-    def counts(self, ids: Sequence[list[int]]) -> csr_matrix:
+    def counts(self, ids: Sequence[NDArray[np.int32]]) -> csr_matrix:
         """A row for each text: how often each word stands in it."""
         ends = np.zeros(len(ids) + 1, np.int32)
-        np.cumsum([len(row) for row in ids], out=ends[1:])
-        flat = np.fromiter(chain.from_iterable(ids), np.int32, int(ends[-1]))
+        np.cumsum(np.fromiter(map(len, ids), np.int32, len(ids)), out=ends[1:])
+        flat = np.concatenate(ids) if ids else np.zeros(0, np.int32)
         return csr_matrix((np.ones(len(flat), np.float32), flat, ends), shape=(len(ids), len(self)))
 
-    def _learn(self, words: Collection[str]) -> Mapping[str, tuple[int, ...]]:
-        """The rows of words; those of rare words' pieces are looked up once, together, and remembered."""
-        rows, pieces = self._rows, self._pieces
-        rare = [word for word in words if word not in rows]
-        if len(rows) >= len(pieces) + _MEMORY:
-            kept = {word: rows[word] for word in words if word in rows}
-            rows = {**{word: (index,) for word, index in pieces.items()}, **kept}
-        for word, found in zip(rare, self._encoder.pieces([word[:64] for word in rare]), strict=True):
-            rows[word] = tuple([pieces[piece] for piece in found if piece in pieces])
-        self._rows = rows
-        return rows
+    def _learn(self, words: Words, entries: NDArray[np.int32]) -> tuple[WordRows, NDArray[np.int32]]:
+        """Look up the pieces of rare words, once and together, and remember them; give all words' entries."""
+        rare, first = np.unique(np.where(entries < 0, words.keys, 0), return_index=True)
+        first = first[rare > 0].tolist()
+        pieces = self._encoder.pieces([words.spell(word, _MAX_LETTERS) for word in first])
+        rows = [[self._pieces[piece] for piece in own if piece in self._pieces] for own in pieces]
+        known = self._known
+        known.add(words.keys[first], rows)
+        if (found := known.find(words.keys)).min() < 0:  # it is full: begin anew, with these
+            known = self._only_own()
+            return self._learn(words, known.find(words.keys))
+        return known, found
 
-
-def _words(text: str) -> list[str]:
-    """Words in lower case, at most MAX_WORDS."""
-    if text.isascii():
-        words = text.encode().translate(_ASCII_WORDS).decode().split()
-    else:
-        words = _WORD.findall(text.lower())
-    return words[:MAX_WORDS] if len(words) > MAX_WORDS else words
+    def _only_own(self) -> WordRows:
+        """A table without rare words, to be used from now on."""
+        known = WordRows(len(self) + _MEMORY)
+        for chunk in chunks(self.vectors.words):
+            words = find_words(self.vectors.words[chunk])
+            # A piece is spelt with marks, which are no part of a word: none is found by its letters alone.
+            whole = [not word.startswith("##") for word in self.vectors.words[chunk]]
+            own = np.flatnonzero((np.diff(words.ends, prepend=0) == 1) & whole)
+            known.add(words.keys[words.ends[own] - 1], (own + chunk.start)[:, None])
+        self._known = known
+        return known

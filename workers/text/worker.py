@@ -16,7 +16,7 @@ from workers.base import Applied, Change
 from workers.errors import FatalError, PipelineError
 from workers.text.campaign import Campaign, fit_campaign
 from workers.text.control import read_change
-from workers.text.duplicates import CAPACITY, fingerprint
+from workers.text.duplicates import CAPACITY, fingerprints
 from workers.text.encoders import Encoders, PreparedPost, TextBatch
 from workers.text.filters import places_for
 from workers.text.label_set import ARCHIVE_MARK, LabelSetError, load_label_set
@@ -120,7 +120,7 @@ class TextWorker:
 
     def prepare(self, batch: Sequence[Post]) -> Sequence[PreparedPost | PipelineError]:
         """Tokenise for the lanes in use."""
-        said = [fingerprint(post.text) for post in batch]
+        said = fingerprints([post.text for post in batch])
         return self._encoders.prepare(batch, said, {campaign.kind for campaign in self._campaigns})
 
     def run(self, prepared: Sequence[PreparedPost | PipelineError]) -> Sequence[Outcome]:

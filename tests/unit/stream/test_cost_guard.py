@@ -22,9 +22,10 @@ from stream.records import Item
 from stream.result_records import AnswerRecords
 from stream.soundness import flaw_of
 from workers.batching import Batcher
-from workers.text.duplicates import fingerprint
+from workers.text.duplicates import fingerprints
 from workers.text.instant import InstantModel
 from workers.text.models.sentence import sub_batches
+from workers.text.word_keys import find_words
 
 COUNT = 1_000
 
@@ -32,7 +33,8 @@ COUNT = 1_000
 READ_CALLS = 16.5
 INFER_CALLS = 14.5
 WRITE_CALLS = 19
-FINGERPRINT_CALLS = 10
+FINGERPRINT_CALLS = 8.5
+WORDS_CALLS = 3
 IN_FLIGHT_BLOCKS = 8
 
 
@@ -157,9 +159,18 @@ def test_a_post_in_flight_holds_few_blocks_of_memory() -> None:
     assert blocks(engine.read) <= IN_FLIGHT_BLOCKS
 
 
+def texts() -> list[str]:
+    return [Post(id="1", text=f"Cup final goes to extra time, minute {n}").text for n in range(COUNT)]
+
+
 def test_a_fingerprint_takes_few_calls() -> None:
-    texts = [Post(id="1", text=f"Cup final goes to extra time, minute {n}").text for n in range(COUNT)]
-    assert calls(lambda: [fingerprint(text) for text in texts]) <= FINGERPRINT_CALLS
+    said = texts()
+    assert calls(lambda: fingerprints(said)) <= FINGERPRINT_CALLS
+
+
+def test_the_words_of_a_post_take_few_calls_however_many_they_are() -> None:
+    said = [text * 20 for text in texts()]
+    assert calls(lambda: find_words(said)) <= WORDS_CALLS
 
 
 @pytest.mark.parametrize(("us_each", "batches"), [(1, 5), (100, 9), (1_000, 14)])
