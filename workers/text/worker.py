@@ -14,11 +14,12 @@ from config import DriftSettings, TextSettings
 from schemas import LabelSet, Post, Review, TextResult
 from workers.base import Applied, Change
 from workers.errors import FatalError, PipelineError
-from workers.text.campaign import Campaign, fit_campaign
+from workers.text.campaign import Campaign
 from workers.text.control import read_change
 from workers.text.duplicates import CAPACITY, fingerprints
 from workers.text.encoders import Encoders, PreparedPost, TextBatch
 from workers.text.filters import places_for
+from workers.text.fitting import fit_campaign
 from workers.text.label_set import ARCHIVE_MARK, LabelSetError, load_label_set
 from workers.text.lane import phrases_of
 
