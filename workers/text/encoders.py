@@ -159,6 +159,8 @@ class TextBatch:
             float32, shape (m, d), unit rows, to be written to; and the windows of those that were cut, by
             their place in `rows`.
         """
+        if not len(rows):
+            return np.zeros((0, self._encoders.sentence.dimensions), np.float32), {}
         missing = rows[~self._embedded[rows]]
         if len(missing):
             self._embed_missing(missing)
@@ -170,7 +172,7 @@ class TextBatch:
     def embed_words(self, rows: Rows) -> Embeddings:
         """Embed texts by the words' general table; float32, shape (m, d), unit rows, to be written to."""
         missing = rows[~self._embedded_by_words[rows]]
-        if len(missing):
+        if len(missing) or not len(self._by_words):
             table = self._encoders.vocabulary.general
             found = table.embed(self.counts(missing) @ table.rows)
             if not len(self._by_words):

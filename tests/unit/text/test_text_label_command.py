@@ -208,3 +208,12 @@ def test_a_worker_with_a_cached_model_never_holds_torch(folder):
         "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=folder, env=os.environ, check=True)
+
+
+@pytest.mark.parametrize("model", ["sentence", "static"])
+def test_a_precision_is_asked_for_without_a_sample_or_an_example(folder, model):
+    (folder / "labels.yaml").write_text(LABELS + "abstain: {precision: 0.9}\n")
+    status, results, _ = label(folder, "--model", model, "-", stdin=lines(GOAL))
+
+    assert status == 0
+    assert results[0]["candidates"][0]["label"] == "sports"
