@@ -1,26 +1,28 @@
 """The table of docs/benchmarks/text.md: heads and peers on the evaluation sets, by number of examples.
 
     python benchmarks/text_heads.py [--sets ag_news,bbc_news] [--shots 0,8,64] [--peers] [--no-adapt]
+    python benchmarks/text_heads.py --heads product,setfit --pairs 20 --judge 500 --seeds 2 ...
 
 Embeddings are kept under --cache, so that only the first run takes minutes.
 """
 
 import argparse
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from text_label_sets import BENCHMARKS, DATA, Benchmark
 
-from cli.evaluate import embed_whole
+from cli.evaluate_posts import embed_whole
 from workers.text.heads.base import LabelSpace, PhraseKind
 from workers.text.heads.metrics import average_precision
-from workers.text.heads.peers import LogisticRegressionPeer, installed_peers
+from workers.text.heads.peers import SETFIT_PAIRS, LogisticRegressionPeer, SetFitPeer, choose_peers
 from workers.text.heads.phrases import frame
-from workers.text.heads.registry import create_head
+from workers.text.heads.registry import NEEDS_VECTORS, create_head, head_names
 from workers.text.heads.trials import Collection, Contestant, Draw, HeadContestant, draw_posts, run_trial
-from workers.text.models import SentenceEncoder
+from workers.text.models import BUNDLED_NAME, SentenceEncoder
 
 
 def load(benchmark: Benchmark, encoder: SentenceEncoder, cache: Path) -> tuple[LabelSpace, Collection]:
@@ -84,12 +86,33 @@ def relevance(encoder: SentenceEncoder, cache: Path) -> None:
         print(f"relevance, average precision of unrelated posts, {name:20} {100 * np.mean(values):5.1f}")
 
 
+def contestants(names: str | None, pairs: int, *, peers: bool) -> list[Contestant]:
+    """Name those who are judged: all heads and peers, some of them, or the usual three."""
+    heads = [name for name in head_names() if name not in NEEDS_VECTORS]
+    if peers:
+        ours: list[Contestant] = [HeadContestant(name, partial(create_head, name)) for name in heads]
+        return [*ours, *choose_peers(None, BUNDLED_NAME)]
+    wanted = (names or "product,zero_shot,logistic_regression").split(",")
+    found: list[Contestant] = []
+    for name in wanted:
+        if name in heads:
+            found.append(HeadContestant(name, partial(create_head, name)))
+        elif name == SetFitPeer.name:
+            found.append(SetFitPeer(BUNDLED_NAME, pairs))
+        else:
+            found += choose_peers([name], BUNDLED_NAME)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", default=",".join(BENCHMARKS))
     parser.add_argument("--shots", default="0,8,64")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--heads", help="which of all heads and peers, in place of the usual three")
+    parser.add_argument("--pairs", type=int, default=SETFIT_PAIRS, help="of SetFit, for an example")
+    parser.add_argument("--judge", type=int, help="held-out posts judged at most")
     parser.add_argument("--no-adapt", action="store_true")
     parser.add_argument("--whole", action="store_true", help="adapt to the held-out posts too, unlabelled")
     parser.add_argument("--relevance", action="store_true")
@@ -98,14 +121,7 @@ def main() -> None:
     chosen = parser.parse_args()
     encoder = SentenceEncoder(threads=chosen.threads)
     encoder.load()
-    judged: list[Contestant] = [
-        HeadContestant("product", create_head),
-        HeadContestant("zero_shot", partial(create_head, "zero_shot")),
-        LogisticRegressionPeer(),
-    ]
-    if chosen.peers:
-        judged += [HeadContestant(name, partial(create_head, name)) for name in ("wmap", "linear")]
-        judged += [one for one in installed_peers(encoder.source) if one.name != judged[2].name]
+    judged = contestants(chosen.heads, chosen.pairs, peers=chosen.peers)
     if chosen.relevance:
         relevance(encoder, chosen.cache)
         return
@@ -116,6 +132,8 @@ def main() -> None:
             draws = [
                 draw_posts(posts, shots, seed, adapt=not chosen.no_adapt) for seed in range(chosen.seeds)
             ]
+            if chosen.judge:
+                draws = [replace(draw, held_out=draw.held_out[: chosen.judge]) for draw in draws]
             if chosen.whole:
                 everything = np.arange(len(posts.labels))
                 draws = [Draw(d.examples, np.setdiff1d(everything, d.examples), d.held_out) for d in draws]

@@ -135,6 +135,12 @@ def _save(keyed: Any, out: Path) -> None:
     typer.echo(f"{out}: {len(keyed)} words of {keyed.vector_size} dimensions", err=True)
 
 
+def read_vectors(file: Path) -> tuple[list[str], Any]:
+    """Read word vectors as `feedsight vectors show` does: the words, and rows, float32, shape (w, e)."""
+    keyed = _read(file)
+    return list(keyed.index_to_key), keyed.vectors
+
+
 def _read(file: Path) -> Any:
     """KeyedVectors from gensim's own file, word2vec's text or binary, or arrays `words` and `vectors`."""
     import numpy as np

@@ -1,6 +1,7 @@
 """`feedsight eval` and what it measures with."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +74,13 @@ def test_across_groups_examples_are_of_other_events() -> None:
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
     space, posts = make_collection()
-    monkeypatch.setattr(evaluate, "_read", lambda *_: (space, posts, "sentence"))
-    result = CliRunner().invoke(create_app(), ["eval", "posts.jsonl", "--labels", "l.yaml", *arguments])
+    monkeypatch.setattr(evaluate, "read_posts", lambda *_, **__: (space, posts))
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as labels:
+        labels.write("name: x\nlabels: [a, b, c]\n")
+        labels.flush()
+        result = CliRunner().invoke(
+            create_app(), ["eval", "posts.jsonl", "--labels", labels.name, *arguments]
+        )
     return result.exit_code, result.stdout, result.stderr
 
 

@@ -1,16 +1,33 @@
-"""What one would otherwise reach for: logistic regression on embeddings or words; SetFit where installed."""
+"""What one would otherwise reach for: logistic regression on embeddings or words; SetFit and NLI models."""
 
+import contextlib
 import importlib
 import importlib.util
+import logging
+import sys
+import tempfile
 import time
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.errors import FatalError
 from workers.text.heads.base import LabelSpace
 from workers.text.heads.metrics import Probabilities
 from workers.text.heads.trials import Collection, Contestant, Draw
+from workers.text.models.sentence import BUNDLED_NAME, bundled_folder
+
+logger = logging.getLogger(__name__)
+
+SETFIT_PAIRS: Final = 20
+"""Pairs of each kind for an example, as published. SetFit's later default, all pairs there are, grows with
+the square of the examples: hours at 64 a label."""
+
+HYPOTHESIS: Final = "This text is about {}."
+"""What an NLI model is asked of a post."""
 
 
 class LogisticRegressionPeer:
@@ -18,6 +35,7 @@ class LogisticRegressionPeer:
 
     name = "logistic_regression"
     least_shots = 1
+    slow = False
 
     def judge(self, space: LabelSpace, posts: Collection, draw: Draw) -> tuple[Probabilities, float]:
         """Fit to the examples and judge."""
@@ -35,6 +53,7 @@ class TfidfPeer:
 
     name = "tfidf_logistic_regression"
     least_shots = 1
+    slow = False
 
     def judge(self, space: LabelSpace, posts: Collection, draw: Draw) -> tuple[Probabilities, float]:
         """Fit to the examples' texts and judge."""
@@ -51,45 +70,153 @@ class TfidfPeer:
 
 
 class SetFitPeer:
-    """SetFit (Tunstall et al., 2022), which fine-tunes the sentence model on pairs of examples.
+    """SetFit (Tunstall et al., 2022): fine-tunes the sentence model on pairs of examples, as published.
+
+    Twenty pairs of the same label and twenty of two labels for each example, one pass, batches of 16, then
+    logistic regression. On a processor that is minutes for 8 examples a label of 4, an hour for 64.
 
     Args:
         source: the sentence-transformers name or folder that it starts from.
+        pairs: of each kind for an example.
+
+    Raises:
+        FatalError: SetFit is not installed, or doesn't work with what is.
     """
 
     name = "setfit"
     least_shots = 1
+    slow = True
 
-    def __init__(self, source: str) -> None:
-        self._source = source
+    def __init__(self, source: str, pairs: int = SETFIT_PAIRS) -> None:
+        self._source = bundled_folder() if source == BUNDLED_NAME else source
+        self._pairs = pairs
+        self._setfit: Any = _import("setfit")
+        self._datasets: Any = _import("datasets")
 
     def judge(self, space: LabelSpace, posts: Collection, draw: Draw) -> tuple[Probabilities, float]:
         """Fine-tune on the examples' texts and judge."""
-        from setfit import SetFitModel, Trainer, TrainingArguments
+        try:
+            return self._judge(posts, draw, len(space.names))
+        except Exception as error:  # whatever a library of another version raises
+            reason = " ".join(str(error).split())[:200]
+            raise FatalError(f"SetFit failed: {type(error).__name__}: {reason}") from error
 
-        started = time.perf_counter()
+    def _judge(self, posts: Collection, draw: Draw, count: int) -> tuple[Probabilities, float]:
         texts = [posts.texts[i] for i in draw.examples]
-        data = importlib.import_module("datasets").Dataset.from_dict(
+        started = time.perf_counter()
+        data = self._datasets.Dataset.from_dict(
             {"text": texts, "label": posts.labels[draw.examples].tolist()}
         )
-        model = SetFitModel.from_pretrained(self._source)
-        arguments = TrainingArguments(num_epochs=1, batch_size=16, seed=0)
-        Trainer(model=model, args=arguments, train_dataset=data).train()
+        model = self._setfit.SetFitModel.from_pretrained(self._source)
+        with tempfile.TemporaryDirectory() as scratch:  # its trainer writes a folder, whatever it is told
+            arguments = self._setfit.TrainingArguments(
+                output_dir=scratch,
+                num_iterations=self._pairs,
+                num_epochs=1,
+                batch_size=16,
+                seed=0,
+                save_strategy="no",
+                report_to="none",
+                show_progress_bar=False,
+            )
+            with contextlib.redirect_stdout(sys.stderr):
+                self._setfit.Trainer(model=model, args=arguments, train_dataset=data).train()
         took = time.perf_counter() - started
-        rows = np.asarray(model.encode([posts.texts[i] for i in draw.held_out]))
-        return _all_labels(model.model_head, rows, len(space.names)), took
+        rows = np.asarray(model.encode([posts.texts[i] for i in draw.held_out], show_progress_bar=False))
+        return _all_labels(model.model_head, rows, count), took
 
 
-def installed_peers(source: str) -> list[Contestant]:
-    """Name the peers that can run here; SetFit where it is installed.
+class NliPeer:
+    """Zero-shot classification by entailment (Yin et al., 2019), by transformers' pipeline.
+
+    Each phrase of a label is a hypothesis, "This text is about …"; a label has the mean of its phrases'
+    scores. It learns from no example, and takes a pass of its model for each post and phrase.
 
     Args:
-        source: the sentence model that SetFit starts from.
+        folder: of a sequence-classification model with a label called entailment.
+
+    Raises:
+        FatalError: the folder holds no such model.
     """
-    peers: list[Contestant] = [LogisticRegressionPeer(), TfidfPeer()]
-    if importlib.util.find_spec("setfit") is not None:
-        peers.append(SetFitPeer(source))
-    return peers
+
+    name = "nli"
+    least_shots = 0
+    slow = True
+
+    def __init__(self, folder: str) -> None:
+        if not Path(folder).is_dir():
+            raise FatalError(f"{folder} is not a folder with a model")
+        transformers = _import("transformers")
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        try:
+            self._pipeline: Any = transformers.pipeline(
+                "zero-shot-classification", model=folder, device="cpu"
+            )
+        except Exception as error:  # whatever a model of another kind raises
+            reason = " ".join(str(error).split())[:200]
+            raise FatalError(f"{folder} holds no model that classifies sequences: {reason}") from error
+        if self._pipeline.entailment_id == -1:
+            raise FatalError(f"{folder}: none of its labels is called entailment, so it is no NLI model")
+        self._known: dict[tuple[str, tuple[str, ...]], NDArray[np.float32]] = {}
+
+    def judge(self, space: LabelSpace, posts: Collection, draw: Draw) -> tuple[Probabilities, float]:
+        """Judge; there is nothing to fit, and a post that an earlier draw held out isn't judged again."""
+        return np.array([self._label(posts.texts[i], space) for i in draw.held_out], np.float32), 0.0
+
+    def _label(self, text: str, space: LabelSpace) -> NDArray[np.float32]:
+        key = (text, space.phrases)
+        if key not in self._known:
+            found = self._pipeline(text, list(dict.fromkeys(space.phrases)), hypothesis_template=HYPOTHESIS)
+            scores = dict(zip(found["labels"], found["scores"], strict=True))
+            each = np.array([scores[phrase] for phrase in space.phrases])
+            counts = np.bincount(space.phrase_labels)
+            means = np.bincount(space.phrase_labels, each) / counts
+            self._known[key] = (means / means.sum()).astype(np.float32)
+        return self._known[key]
+
+
+ALWAYS: Final[dict[str, Callable[[], Contestant]]] = {
+    LogisticRegressionPeer.name: LogisticRegressionPeer,
+    TfidfPeer.name: TfidfPeer,
+}
+"""Peers that come with what Feedsight needs anyway."""
+
+
+def choose_peers(names: Sequence[str] | None, source: str, nli: str | None = None) -> list[Contestant]:
+    """Build peers.
+
+    Args:
+        names: which; where left out, all that can run here: SetFit where it is installed.
+        source: the sentence model that SetFit starts from.
+        nli: the folder of an NLI model; none where left out.
+
+    Raises:
+        FatalError: there is no peer of a name, it is not installed, or no NLI model is in the folder.
+    """
+    peers: list[Contestant] = []
+    if names is None:
+        peers = [create() for create in ALWAYS.values()]
+        if importlib.util.find_spec(SetFitPeer.name) is not None:
+            try:
+                peers.append(SetFitPeer(source))
+            except FatalError as error:
+                logger.warning("left out: %s", error.detail)
+    for name in names or ():
+        if name not in (*ALWAYS, SetFitPeer.name):
+            raise FatalError(f"no peer {name!r}; there are {', '.join(ALWAYS)} and {SetFitPeer.name}")
+        peers.append(ALWAYS[name]() if name in ALWAYS else SetFitPeer(source))
+    return peers if nli is None else [*peers, NliPeer(nli)]
+
+
+def _import(name: str) -> Any:
+    if importlib.util.find_spec(name) is None:
+        raise FatalError(f"{name} is not installed: pip install {name}")
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # of one version beside another: ImportError, AttributeError, RuntimeError
+        reason = " ".join(str(error).split())[:200]
+        raise FatalError(f"{name} doesn't work with what is installed: {reason}") from error
 
 
 def _all_labels(model: Any, rows: Any, count: int) -> NDArray[np.float32]:

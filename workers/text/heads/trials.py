@@ -59,13 +59,24 @@ class Score:
 
 
 class Contestant(Protocol):
-    """Anything that learns from a draw and judges its held-out posts."""
+    """Anything that learns from a draw and judges its held-out posts.
+
+    Attributes:
+        name: shown in tables.
+        least_shots: examples a label that it needs.
+        slow: whether a draw takes minutes.
+    """
 
     name: str
     least_shots: int
+    slow: bool
 
     def judge(self, space: LabelSpace, posts: Collection, draw: Draw) -> tuple[Probabilities, float]:
-        """Give probabilities of the held-out posts, shape (m, L), and the seconds that fitting took."""
+        """Give probabilities of the held-out posts, shape (m, L), and the seconds that fitting took.
+
+        Raises:
+            FatalError: it can't; the others can.
+        """
 
 
 class HeadContestant:
@@ -77,6 +88,7 @@ class HeadContestant:
     """
 
     least_shots = 0
+    slow = False
 
     def __init__(self, name: str, create: Callable[[], Head]) -> None:
         self.name = name
