@@ -31,8 +31,11 @@ MAX_TEXT_CHARS: Final = 280
 MAX_WORDINGS: Final = 100
 """Wordings of one story whose copies are known at sight."""
 
-CHUNK: Final = 4_096
-"""Posts compared at once."""
+MAX_COPIES: Final = 20_000
+"""Wordings of all stories together, some 15 MB; copies of others are compared like new posts."""
+
+CHUNK: Final = 512
+"""Posts compared at once: what is made of their letters stays in the processor's cache."""
 
 
 @dataclass(slots=True)
@@ -153,7 +156,7 @@ class BurstFinder:
             wording = wordings.get(key)
             if wording is not None:
                 wording[1] += 1
-            elif len(wordings) < MAX_WORDINGS and key not in self._copies:
+            elif len(wordings) < MAX_WORDINGS and len(self._copies) < MAX_COPIES and key not in self._copies:
                 self._copies[key] = story
                 wordings[key] = [post, 1]
         renewed = self._index.renew(number)

@@ -12,6 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.text.span_keys import span_keys
+
 PLACES: Final = 12
 """Hashes in a signature: an estimate of the share that two texts have in common to about a tenth."""
 
@@ -25,7 +27,6 @@ _LOWER: Final = bytes(ord(chr(byte).lower()) if byte < 128 else byte for byte in
 _IN_WORD: Final = bytes(byte >= 128 or chr(byte).isalnum() for byte in range(256))
 _END: Final = "\0"
 
-_BASE: Final = 0x9E3779B97F4A7C15
 _MIX: Final = np.uint64(0xBF58476D1CE4E5B9)
 _PAIR: Final = np.uint64(0x94D049BB133111EB)
 _SHIFT: Final = np.uint64(32)
@@ -74,11 +75,7 @@ def _words(blob: bytes) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[
     starts, ends = edges[::2], edges[1::2]
     kept = ~_is_address(said, starts)
     starts, ends = starts[kept], ends[kept]
-    up, down = _powers(len(said))
-    # A polynomial in an odd base, modulo 2⁶⁴: differences of its running sum are words, once shifted back.
-    sums = np.zeros(len(said) + 1, np.uint64)
-    np.cumsum(said * up, out=sums[1:])
-    words = (sums[ends] - sums[starts]) * down[starts]
+    words = span_keys(said, starts, ends)
     owners = np.searchsorted(np.flatnonzero(said == 0), starts)
     return _mixed(words), owners.astype(np.int64), ends - starts
 
@@ -120,19 +117,3 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Spread the bits, so that the upper half depends on all."""
     values = (values ^ (values >> _SHIFT)) * _MIX
     return np.asarray((values ^ (values >> np.uint64(29))) * _PAIR)
-
-
-_up = _down = np.ones(1, np.uint64)
-
-
-def _powers(count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Powers of the base from 0 on, and of its inverse modulo 2⁶⁴; at least `count` of each."""
-    global _up, _down
-    if len(_up) < count:
-        size = 1 << max(count - 1, 2**16 - 1).bit_length()
-        inverse = pow(_BASE, -1, 2**64)
-        _up, _down = (
-            np.cumprod(np.r_[np.uint64(1), np.full(size - 1, base, np.uint64)], dtype=np.uint64)
-            for base in (_BASE, inverse)
-        )
-    return _up[:count], _down[:count]

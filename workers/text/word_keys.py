@@ -1,17 +1,16 @@
 """The words of many texts at once, each as a 64-bit key: some passes over all letters, no Python for a word.
 
-A word's key is a polynomial in its letters modulo 2⁶⁴. All keys come from one running sum over the letters
-(Karp and Rabin, 1987, "Efficient randomized pattern-matching algorithms"), mixed at the end. In a million
-words two share a key with a chance of one in thirty million.
+In a million words two share a key with a chance of one in thirty million.
 """
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from workers.text.span_keys import Keys, span_keys
 
 MAX_WORDS: Final = 4_096
 """Words of a text that are read."""
@@ -25,12 +24,8 @@ _ASCII: Final = bytes(ord(chr(n).lower()) if n < 128 and _WORD.match(chr(n)) els
 _ASCII_WIDE: Final = np.frombuffer(_ASCII, np.uint8)[:128].astype(np.uint32)
 _BLANK: Final = 32
 
-_BASE: Final = 0x9E3779B97F4A7C15
-"""Odd, so that it has an inverse modulo 2⁶⁴."""
 _MIX: Final = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT: Final = np.uint64(32)
-
-Keys = NDArray[np.uint64]
 
 
 class Words(NamedTuple):
@@ -81,7 +76,9 @@ def find_words(texts: Sequence[str]) -> Words:
     edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1  # it begins and ends with a blank
     starts, stops = edges[::2], edges[1::2]
     text_ends = np.cumsum(np.fromiter(map(len, spelt), np.int64, len(spelt)) + 1)
-    return Words(_keys(letters, starts, stops), np.searchsorted(starts, text_ends), letters, starts, stops)
+    return Words(
+        _mixed(span_keys(letters, starts, stops)), np.searchsorted(starts, text_ends), letters, starts, stops
+    )
 
 
 def _letters(said: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
@@ -92,26 +89,9 @@ def _letters(said: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
     return np.where(wide < 128, _ASCII_WIDE[wide & 127], wide)
 
 
-def _keys(letters: NDArray[np.integer], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Keys:
-    powers, inverses = _powers(1 << max(16, int(len(letters) - 1).bit_length()))
-    sums = letters.astype(np.uint64)
-    sums *= powers[: len(sums)]
-    np.cumsum(sums, out=sums)
-    keys = sums[stops - 1]
-    keys -= sums[starts - 1]
-    keys *= inverses[starts]  # as if each word began at 0
+def _mixed(keys: Keys) -> Keys:
+    """Spread the bits; never 0."""
     keys ^= keys >> _SHIFT
     keys *= _MIX
     keys ^= keys >> _SHIFT
     return np.maximum(keys, np.uint64(1))
-
-
-@lru_cache(maxsize=2)
-def _powers(count: int) -> tuple[Keys, Keys]:
-    """Powers of the base and of its inverse, from 0 on."""
-    made = []
-    for base in (_BASE, pow(_BASE, -1, 2**64)):
-        powers = np.full(count, base, np.uint64)
-        powers[0] = 1
-        made.append(np.cumprod(powers, out=powers))
-    return made[0], made[1]

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.text.word_keys import Keys
+from workers.text.span_keys import Keys
 
 _FEWEST: Final = 1 << 12
 _UNKNOWN: Final = -1

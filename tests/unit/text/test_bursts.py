@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from config import BurstSettings
+from workers.text import bursts
 from workers.text.bursts import BurstFinder
 from workers.text.bursts_index import SLOTS, StoryIndex
 from workers.text.bursts_signature import PLACES, agreement, sign
@@ -154,6 +155,20 @@ def test_memory_is_bounded():
     assert index._stories.nbytes + index._signatures.nbytes < 10 * 2**20
     assert found.observe(feed.posts(3_000)) == []
     assert len(found._stories) < 10  # what is told once is not followed
+
+
+def test_wordings_are_bounded_over_all_stories_and_what_is_beyond_is_counted_all_the_same(monkeypatch):
+    monkeypatch.setattr(bursts, "MAX_COPIES", 30)
+    feed, finder = Feed(), BurstFinder(BurstSettings())
+    stories = [" ".join(feed.random.choice(WORDS, 12)) for _ in range(8)]
+    found = [
+        burst
+        for n in range(20)
+        for burst in finder.observe([feed.post(f"{story} said number{n}") for story in stories])
+    ]
+    assert len(finder._copies) == 30
+    assert len({burst.story for burst in found}) == 8
+    assert sorted(story.posts for story in finder._stories.values()) == [20] * 8
 
 
 def test_a_story_outlives_the_index_as_long_as_it_is_told():
