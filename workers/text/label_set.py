@@ -242,6 +242,16 @@ def _doubled_name(labels: Any) -> Path_:
     return ()
 
 
+_PLAINLY: Final = {
+    "extra_forbidden": "no such field",
+    "missing": "is required",
+    "string_too_short": "is empty",
+    "string_type": "is not a text",
+    "too_short": "at least one is needed",
+}
+"""What pydantic says in the words of those who write programs."""
+
+
 def _label_set_error(
     error: ValidationError, where: str, lines: dict[Path_, int], twice: Path_
 ) -> LabelSetError:
@@ -253,7 +263,6 @@ def _label_set_error(
     line = next((lines[location[:n]] for n in range(len(location), -1, -1) if location[:n] in lines), None)
     spot = ".".join(str(part) for part in location) or "the label set"
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "no such field"
+    message = _PLAINLY.get(first["type"], message)
     place = f"{where}, line {line}" if line else where
     return LabelSetError(f"{place}: {spot}: {message}", line=line)

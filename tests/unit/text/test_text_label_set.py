@@ -61,7 +61,7 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nname: n\nlabels: *b\n"
         ("name: a\nlabels:\n  - name: x\n    colour: red\n", 4, "no such field"),
         ("name: a\nlabels:\n  - name: x\n  - name: x\n", 4, "stands twice"),
         ("name: a\nname: b\nlabels: [x]\n", 2, "stands twice"),
-        ("name: a\nlabels: []\n", 2, "at least 1"),
+        ("name: a\nlabels: []\n", 2, "labels: at least one is needed"),
         ("labels: [x]\n", 1, "required"),
         ("name: a\nlabels: [x\n", None, "not YAML"),
         ("name: a\nlabels: [x]\nabstain: {precision: 2}\n", 3, "less than or equal to 1"),

@@ -35,16 +35,43 @@ def test_there_is_nothing_to_say_against_the_shipped_sets(path):
         ([A, Label(name="x", examples=("a",)), Label(name="y", examples=("A ",))], "problem: an example of"),
         ([A, Label(name="match")], "advice: 'match' has its name only"),
         ([A, Label(name="match", examples=("goal",))], "advice: 'match' has no description"),
-        ([A, B.model_copy(update={"examples": ("goal", "goal")})], "advice: 'match': 1 examples stand twice"),
+        ([A, B.model_copy(update={"examples": ("goal", "goal")})], "advice: 'match': 1 example stands twice"),
         (
             [A, B.model_copy(update={"examples": tuple(f"goal {i}" for i in range(500))})],
-            "advice: 'match' has 500 examples and 'storm' 0",
+            "advice: 'match' has 500 examples, and 'storm' 0: a handful",
+        ),
+        (
+            [
+                A.model_copy(update={"examples": ("Hail breaks windows in the old town",)}),
+                B.model_copy(
+                    update={"examples": ("RT @a: hail breaks windows, in the old town! http://t.co/x",)}
+                ),
+            ],
+            "problem: an example of 'match' is also one of 'storm'",
+        ),
+        ([A, Label(name="🔥")], "problem: '🔥' has no word in its name, and nothing else is said of it"),
+        ([A, Label(name="гроза", description="ветер и дождь")], "reads English: for 'гроза'"),
+        (
+            [A, *(Label(name=f"l{i}") for i in range(300))],
+            "advice: each of 300 labels has its name only: a description or phrasings would help: 'l0', 'l1'",
         ),
         ([A, B.model_copy(update={"phrasings": ("  ",)})], "problem: 'match': 1 of its texts are blank"),
     ],
 )
 def test_each_doubt_has_its_word(labels, words):
     assert words in said(*labels)
+
+
+def test_a_counterexample_is_no_example():
+    storm = A.model_copy(update={"examples": ("hail in May",)})
+
+    assert "a counterexample is also an example of 'storm'" in said(
+        storm, B, counterexamples=("Hail in May",)
+    )
+
+
+def test_a_model_that_is_named_may_read_what_ours_does_not():
+    assert said(A, Label(name="гроза", description="ветер и дождь"), model="multilingual") == ""
 
 
 def test_in_a_multi_label_set_a_text_may_have_two_labels():
