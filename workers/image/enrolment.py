@@ -1,6 +1,7 @@
 """From a reference to what a mode keeps of it: fetched, decoded, described, a few at a time.
 
-All of it runs beside matching and at a lower priority, in steps that hold the model only for a moment.
+All of it runs beside matching, which goes first: at the model (`workers.image.models.turns`), and for all but
+the model at the processor.
 """
 
 import hashlib
@@ -19,10 +20,11 @@ from workers.image.claim_check import ClaimChecks, verify
 from workers.image.decode import Decoder
 from workers.image.live_gallery import Entry
 from workers.image.membership import member_digest
+from workers.image.models.turns import let_others_first
 from workers.image.modes.base import DecodedImage, Mode
 
 STEP: Final = 4
-"""References described at a time; matching waits for the model no longer than that takes."""
+"""References described at a time."""
 WAITS_S: Final = (0.2, 1.0)
 """Before a reference that could not be fetched is tried again."""
 LESS_IMPORTANT: Final = 10
@@ -60,11 +62,14 @@ class Enrolment:
         self._decoder = decoder
         self._claim_checks = claim_checks
         self._pool = ThreadPoolExecutor(threads, "enrol", initializer=lower_priority)
+        # Not of lower priority: while it has its turn at the model matching waits for it.
+        self._describing = ThreadPoolExecutor(1, "describe", initializer=let_others_first)
         self._sleep = sleep
 
     def close(self) -> None:
         """Give the threads back."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._describing.shutdown(wait=False, cancel_futures=True)
 
     def prepare(self, mode: Mode, references: Sequence[Reference], known: Known) -> Iterator[Prepared]:
         """Prepare references, in order; what is wrong with one stands in its place.
@@ -85,7 +90,7 @@ class Enrolment:
                 continue
             found = list(self._pool.map(lambda one: self._found(one, known), step))
             images = [(ref, image) for ref, image in found if isinstance(image, DecodedImage)]
-            described = iter(_described(mode, images))
+            described = iter(self._describing.submit(_described, mode, images).result() if images else ())
             for reference, content in found:
                 made = next(described) if isinstance(content, DecodedImage) else content
                 if isinstance(made, PipelineError):
@@ -136,8 +141,6 @@ def _without_content(reference: Reference) -> Reference:
 
 def _described(mode: Mode, images: Sequence[tuple[Reference, DecodedImage]]) -> list[object]:
     """What a mode makes of each image, or why it can't."""
-    if not images:
-        return []
     try:
         return list(mode.describe(images))
     except FatalError:

@@ -12,14 +12,15 @@ from PIL import Image
 from workers.errors import FatalError
 from workers.image.models.export import exported_lite0
 from workers.image.models.runtime import Outputs, Pixels, Session, available_cores, open_session
+from workers.image.models.turns import Turns, lets_others_first
 
 TOGETHER: Final = 4
-"""Images a core runs before another thread may have its turn."""
+"""Images a core runs before another thread may have its turn; one where the thread lets others first."""
 LITE0: Final = "efficientnet-lite0"
 
 
 class Backbone:
-    """A network whose layers are tapped. Thread-safe: calls from several threads take turns.
+    """A network whose layers are tapped. Thread-safe: calls from several threads take turns; see `Turns`.
 
     Args:
         name: the model's name, as it stands in results.
@@ -37,9 +38,9 @@ class Backbone:
         self._threads = threads
         self._engine = engine
         self._sessions: dict[tuple[str, ...], Session] = {}
-        self._together = TOGETHER * (threads or available_cores())
+        self._cores = threads or available_cores()
         self._opening = threading.Lock()
-        self._turn = threading.Lock()
+        self._turns = Turns()
 
     @property
     def fingerprint(self) -> str:
@@ -65,9 +66,10 @@ class Backbone:
         session = self._sessions[key]
         session.compile({image.shape for image in images})
         found: list[Outputs] = []
-        for start in range(0, len(images), self._together):
-            with self._turn:
-                found += session.run(images[start : start + self._together])
+        together = self._cores * (1 if lets_others_first() else TOGETHER)
+        for start in range(0, len(images), together):
+            with self._turns.taken():
+                found += session.run(images[start : start + together])
         return found
 
 
