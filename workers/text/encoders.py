@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -79,6 +80,13 @@ class Encoders:
         if self._vocabulary is None:
             self._vocabulary = Vocabulary(self.sentence)
         return self._vocabulary
+
+    @cached_property
+    def silent(self) -> frozenset[int]:
+        """Token ids of the sentence model that say nothing: the special ones, and the one for the unknown."""
+        ids = self.sentence.vocabulary()
+        unknown = {ids[token] for token in ("[UNK]", "<unk>") if token in ids}
+        return frozenset(self.sentence.tokenise([""])[0]) | unknown
 
     def known(self, texts: Sequence[str]) -> Embeddings:
         """Embed what is known of labels; what was embedded before is remembered.
@@ -184,6 +192,11 @@ class TextBatch:
     def counts(self, rows: Rows) -> csr_matrix:
         """Count words: a row for each text, a column for each word of the vocabulary."""
         return self._encoders.vocabulary.counts(self._words_of(rows))
+
+    def silent(self, rows: Rows) -> NDArray[np.bool_]:
+        """Whether the sentence model knows nothing in a text, shape (m,): to the bundled one, emoji alone."""
+        tokens = self._tokens(self._pieces, rows, self._encoders.sentence.tokenise)
+        return np.array([self._encoders.silent.issuperset(ids) for ids in tokens], np.bool_)
 
     def unread(self, rows: Rows) -> NDArray[np.bool_]:
         """Whether no word of a text is known, shape (m,): emoji, or another script."""

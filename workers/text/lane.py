@@ -179,6 +179,11 @@ def fit_lane_head(encoders: Encoders, knowledge: Knowledge) -> Fitted:
     return fit_head(knowledge, encoders.known, encoders.sentence.encode)
 
 
+def of_silence(knowledge: Knowledge) -> float:
+    """The probability of each label for a text that says nothing: none holds, or all are as likely."""
+    return 0.0 if knowledge.independent else 1 / (len(knowledge.names) + knowledge.none_of_these)
+
+
 class SentenceLane:
     """Each text through the sentence model.
 
@@ -192,11 +197,13 @@ class SentenceLane:
         self.name = encoders.name
         self._encoders = encoders
         self._head: Head | None = None
+        self._of_silence = 0.0
 
     def fit(self, knowledge: Knowledge) -> Fitted:
         """Fit the default head."""
         fitted = fit_lane_head(self._encoders, knowledge)
         self._head = fitted.head
+        self._of_silence = of_silence(knowledge)
         return fitted
 
     def predict(self, batch: TextBatch, rows: Rows) -> Prediction:
@@ -204,4 +211,6 @@ class SentenceLane:
         if self._head is None:
             raise FatalError("the lane is not fitted", reason="model_load")
         embeddings, windows = batch.embed(rows)
-        return Prediction(self._head.predict_proba(embeddings), embeddings, windows)
+        probabilities = self._head.predict_proba(embeddings)
+        probabilities[batch.silent(rows)] = self._of_silence
+        return Prediction(probabilities, embeddings, windows)

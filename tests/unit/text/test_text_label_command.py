@@ -217,3 +217,16 @@ def test_a_precision_is_asked_for_without_a_sample_or_an_example(folder, model):
 
     assert status == 0
     assert results[0]["candidates"][0]["label"] == "sports"
+
+
+@pytest.mark.parametrize("model", ["sentence", "static", "cascade"])
+def test_emoji_alone_speak_for_no_label(folder, model):
+    posts = lines({"id": "e", "text": "🔥🔥🔥"}, {"id": "z", "text": "\u200b"}, GOAL)
+    _, (emoji, nothing, goal), _ = label(folder, "--model", model, "-", stdin=posts)
+
+    assert [c["probability"] for c in emoji["candidates"]] == [0.5, 0.5]
+    assert [c["probability"] for c in nothing["candidates"]] == [0.5, 0.5]
+    assert goal["label"] == "sports"
+    (folder / "labels.yaml").write_text(LABELS + "multi_label: true\n")
+    _, (emoji, *_), _ = label(folder, "--model", model, "-", stdin=posts)
+    assert (emoji["label"], emoji["labels"]) == (None, [])
