@@ -4,8 +4,6 @@ Faust's own consumer stays off: its way of committing loses messages when an age
 docs/adr/0001-two-engines.md). What it is good at is kept: lifecycle, supervision, timers, the web server.
 """
 
-import asyncio
-import faulthandler
 import gc
 import logging
 import os
@@ -16,17 +14,16 @@ from functools import partial
 from typing import Any, Final
 
 import faust
-import uvloop
 from faust.app.base import BootStrategy
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from config import Settings
 from stream.codec import image_decoder, post_decoder
-from stream.connection import refusal
 from stream.control import Control
 from stream.lane import Lane
 from stream.lane_spec import LaneSpec
 from stream.metrics import Exposition, LaneMetrics
+from stream.process import EXIT_FAILED, EXIT_USAGE, run_app
 from stream.reports import Reports
 from stream.topics import TopicNames
 from stream.watch import StreamWatch, Watched
@@ -34,12 +31,6 @@ from stream.watchdog import Watchdog
 from workers.base import Controllable, Worker
 
 logger = logging.getLogger(__name__)
-
-EXIT_OK: Final = 0
-EXIT_FAILED: Final = 1
-"""The worker could not go on; an orchestrator should start it again."""
-EXIT_USAGE: Final = 2
-"""Settings, labels or references are wrong; starting again won't help."""
 
 EXIT_LIMIT_S: Final = 5.0
 """For the interpreter to end once the app has: it waits for the model's thread, which may hang."""
@@ -174,29 +165,17 @@ def run(settings: Settings, workers: dict[str, Worker[Any, Any, Any]]) -> int:
         The exit status: EXIT_OK after a drain, EXIT_FAILED or EXIT_USAGE after a fatal error.
     """
     tune_collector()
-    loop = uvloop.new_event_loop()
-    asyncio.set_event_loop(loop)
-    topics = _topics(settings, workers)
-    if (refused := loop.run_until_complete(refusal(settings.kafka, topics))) is not None:
-        sys.stderr.write(f"feedsight: {refused.detail}\n")
-        return EXIT_USAGE
-    app = create_app(settings, workers)
-    process = faust.Worker(
-        app, loop=loop, loglevel="WARNING", redirect_stdouts=False, quiet=True, override_logging=False
+    ended = run_app(
+        settings,
+        _topics(settings, workers),
+        lambda: create_app(settings, workers),
+        exit_limit_s=EXIT_LIMIT_S,
     )
-    process.spinner = None  # it would write cursor escapes into logs
-    try:
-        process.execute_from_commandline()
-    except SystemExit as ended:
-        status = ended.code if isinstance(ended.code, int) else EXIT_FAILED
-    except Exception:
-        status = EXIT_FAILED
-    faulthandler.dump_traceback_later(EXIT_LIMIT_S, exit=True)
-    for name, fatal in [(lane.spec.name, lane.why_ended) for lane in app.lanes]:
+    for name, fatal in [(lane.spec.name, lane.why_ended) for lane in ended.app.lanes] if ended.app else []:
         if fatal is not None:
             sys.stderr.write(f"feedsight: {name}: {fatal.detail}\n")
             return EXIT_USAGE if fatal.reason in USAGE_REASONS else EXIT_FAILED
-    return status
+    return ended.status
 
 
 def tune_collector() -> None:

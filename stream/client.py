@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka.errors import KafkaError
 
@@ -112,15 +113,7 @@ async def read(
             found = await consumer.getmany(timeout_ms=200, max_records=1_000)
             for records in found.values():
                 for record in records:
-                    yield Incoming(
-                        record.topic,
-                        record.partition,
-                        record.offset,
-                        record.timestamp,
-                        record.key,
-                        record.value,
-                        record.headers,
-                    )
+                    yield incoming(record)
     except (KafkaError, OSError) as error:
         if isinstance(error, NOT_ALLOWED):
             raise translated(error) from error
@@ -129,3 +122,17 @@ async def read(
         raise TransientError(f"Kafka at {settings.bootstrap}: {error}") from error
     finally:
         await clients.stop_quietly(consumer)
+
+
+def incoming(record: Any) -> Incoming:
+    """A client's record as ours: aiokafka's and Faust's have the same fields."""
+    headers = record.headers or ()
+    return Incoming(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        record.value,
+        tuple(headers.items() if isinstance(headers, dict) else headers),
+    )

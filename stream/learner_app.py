@@ -4,24 +4,21 @@ The agent keeps to what was found to lose nothing: raw bytes, one at a time, ack
 an error that nobody expects ends the process, for an orchestrator to start again.
 """
 
-import asyncio
-import faulthandler
 import logging
 import os
 import socket
-import sys
 from typing import Any, Final
 
 import faust
 import mode
-import uvloop
 from faust.app.base import BootStrategy
 
 from config import KafkaSettings, Settings
-from stream.app import EXIT_FAILED, EXIT_USAGE, FeedsightApp
-from stream.connection import client_options, refusal
+from stream.app import FeedsightApp
+from stream.client import incoming
+from stream.connection import client_options
 from stream.learner import Learner
-from stream.learner_topics import incoming
+from stream.process import run_app
 from stream.topics import TopicNames
 from workers.text.lane import Encode
 
@@ -107,25 +104,10 @@ def run_learner(settings: Settings, encode: Encode) -> int:
     Returns:
         The exit status, as of stream.app.run.
     """
-    loop = uvloop.new_event_loop()
-    asyncio.set_event_loop(loop)
-    if (refused := loop.run_until_complete(refusal(settings.kafka))) is not None:
-        sys.stderr.write(f"feedsight: {refused.detail}\n")
-        return EXIT_USAGE
-    app = create_learner_app(settings, encode)
-    process = faust.Worker(
-        app, loop=loop, loglevel="WARNING", redirect_stdouts=False, quiet=True, override_logging=False
-    )
-    process.spinner = None  # it would write cursor escapes into logs
-    try:
-        process.execute_from_commandline()
-    except SystemExit as ended:
-        status = ended.code if isinstance(ended.code, int) else EXIT_FAILED
-    except Exception:
-        logger.exception("the learner ended")
-        status = EXIT_FAILED
-    faulthandler.dump_traceback_later(EXIT_LIMIT_S, exit=True)
-    return status
+    ended = run_app(settings, (), lambda: create_learner_app(settings, encode), exit_limit_s=EXIT_LIMIT_S)
+    if ended.error is not None:
+        logger.error("the learner ended", exc_info=ended.error)
+    return ended.status
 
 
 def _credentials(settings: KafkaSettings) -> Any:

@@ -1,6 +1,6 @@
 """Topics that the learner reads beside its agent: whole at start, then what has come since it last looked."""
 
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 from config import KafkaSettings
 from schemas import Origin
 from stream import clients
-from stream.client import Incoming
+from stream.client import Incoming, incoming
 from stream.connection import client_options
 from stream.outlet import translated
 
@@ -112,17 +112,3 @@ async def read_one(settings: KafkaSettings, origin: Origin) -> Incoming | None:
         raise translated(error) from error
     finally:
         await clients.stop_quietly(consumer)
-
-
-def incoming(record: Any) -> Incoming:
-    """A client's record as ours: aiokafka's and Faust's have the same fields."""
-    headers = record.headers or ()
-    return Incoming(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.timestamp,
-        record.key,
-        record.value,
-        tuple(headers.items() if isinstance(headers, dict) else headers),
-    )
