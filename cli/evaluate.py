@@ -67,8 +67,9 @@ def register(app: typer.Typer) -> None:
         """Measure how well a label set labels posts whose label is known.
 
         Half of the posts are held out in each draw; examples come from the other half, whose rest is the
-        unlabelled sample. Posts whose label isn't in the set are left out, and counted on stderr. SetFit
-        takes minutes for 8 examples a label without a GPU, and far more for 64.
+        unlabelled sample. The label set's own examples are known besides. Posts whose label isn't in the
+        set are left out, and counted on stderr. SetFit takes minutes for 8 examples a label without a GPU,
+        and far more for 64.
 
         Exit status: 0 done, 1 one of the heads or peers failed, 2 usage or configuration.
 
@@ -86,6 +87,8 @@ def register(app: typer.Typer) -> None:
         from workers.text.models import SentenceEncoder
 
         counts = _counts(shots)
+        if plot is not None and not plot.absolute().parent.is_dir():
+            raise fail(f"{plot} can't be written: there is no such folder", 2)
         try:
             label_set = load_label_set(labels)
             chosen = None if heads is None else _names(heads)

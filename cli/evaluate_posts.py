@@ -26,7 +26,7 @@ def read_posts(
     across: str | None,
     limit: int | None,
 ) -> tuple["LabelSpace", "Collection"]:
-    """Read and embed all there is.
+    """Read and embed all there is. The label set's own examples are known in every draw, and not judged.
 
     Args:
         posts: JSON lines with text and a true label.
@@ -42,6 +42,7 @@ def read_posts(
     import numpy as np
 
     from workers.errors import FatalError
+    from workers.text.duplicates import fingerprints
     from workers.text.heads.trials import Collection
     from workers.text.lane import label_space, read_knowledge
 
@@ -56,6 +57,13 @@ def read_posts(
     rows = [row for row in lines if _label_of(row, field) in indices and _has_text(row)]
     if len(rows) < len(lines):
         typer.echo(f"feedsight: {len(lines) - len(rows)} posts left out: no {field} of the set", err=True)
+    known = set(fingerprints(knowledge.examples))
+    copies = known and {
+        i for i, key in enumerate(fingerprints([row["text"] for row in rows])) if key in known
+    }
+    if copies:
+        typer.echo(f"feedsight: {len(copies)} posts left out: examples of the label set", err=True)
+        rows = [row for i, row in enumerate(rows) if i not in copies]
     if limit is not None and len(rows) > limit:
         rows = [rows[i * len(rows) // limit] for i in range(limit)]
     if len(rows) < 4:
@@ -67,28 +75,35 @@ def read_posts(
     absent = [name for name in indices if all(_label_of(row, field) != name for row in rows)]
     if absent:
         typer.echo(f"feedsight: no post has the label {', '.join(map(repr, absent))[:200]}", err=True)
-    collection = Collection(
-        [row["text"] for row in rows],
-        embed_whole(encoder, [row["text"] for row in rows]),
-        np.array([indices[str(row[field])] for row in rows], np.int64),
-        None if across is None else [str(row.get(across)) for row in rows],
-    )
-    if collection.groups is not None and len(set(collection.groups)) < 2:
+    groups = None if across is None else [str(row.get(across)) for row in rows]
+    if groups is not None and len(set(groups)) < 2:
         raise FatalError(f"{posts}: --across {across} needs posts with two values of {across} or more")
+    texts = [row["text"] for row in rows]
+    labels = [indices[str(row[field])] for row in rows]
+    given = [
+        (text, index)
+        for text, index in zip(knowledge.examples, knowledge.example_labels, strict=True)
+        if index >= 0
+    ]
+    texts += [text for text, _ in given]
+    labels += [index for _, index in given]
+    collection = Collection(
+        texts, embed_whole(encoder, texts), np.array(labels, np.int64), groups, given=len(given)
+    )
     return label_space(knowledge, encoder.encode), collection
 
 
 def _say_what_plays_no_part(label_set: "LabelSet") -> None:
     """Tell what of a label set is not judged here."""
     parts = {
-        "its own examples (they are drawn from the posts)": any(one.examples for one in label_set.labels),
+        "counterexamples": bool(label_set.counterexamples),
         "multi_label (each post is judged by one label)": label_set.multi_label,
         "none_of_these": label_set.none_of_these,
         "abstain": label_set.abstain is not None,
     }
     unused = [what for what, there in parts.items() if there]
     if unused:
-        typer.echo(f"feedsight: of the label set, {', '.join(unused)} plays no part here", err=True)
+        typer.echo(f"feedsight: of the label set, {', '.join(unused)} play no part here", err=True)
 
 
 def _label_of(row: Mapping[str, Any], field: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,17 @@ def test_draws_share_no_post_and_have_the_shots_asked_for() -> None:
     np.testing.assert_array_equal(draw.held_out, again.held_out)
 
 
+def test_given_examples_are_known_in_every_draw_and_never_judged() -> None:
+    _, plain = make_collection(groups=True)
+    assert plain.groups is not None
+    for groups in (None, plain.groups[:117]):
+        posts = replace(plain, groups=groups, given=3)
+        for shots in (0, 5):
+            draw = draw_posts(posts, shots, seed=1)
+            assert draw.examples[-3:].tolist() == [117, 118, 119]
+            assert max(draw.held_out) < 117 > max(draw.unlabelled)
+
+
 def test_across_groups_examples_are_of_other_events() -> None:
     _, posts = make_collection(groups=True)
     draw = draw_posts(posts, 5, seed=0)
@@ -122,3 +134,26 @@ def test_confusion_picture_holds_twenty_long_names(tmp_path: Path) -> None:
     names = [f"a rather long label name {i}" for i in range(20)]
     draw_confusion(np.eye(20, dtype=np.int64), names, "title", tmp_path / "p.png")
     assert (tmp_path / "p.png").stat().st_size > 1000
+
+
+def test_eval_of_a_label_set_with_examples_of_its_own(tmp_path: Path) -> None:
+    posts: list[tuple[str, str | int]] = [
+        ("Goal in the last minute", "sports"),
+        ("Shares fall", "business"),
+        ("A red card", "sports"),
+    ]
+    posts += [("The bank reports a loss", "business"), ("Goal in the last minute!", "sports"), ("x", 7)]
+    lines = [json.dumps({"text": text, "label": label}) for text, label in posts]
+    (tmp_path / "p.jsonl").write_text("\n".join(lines))
+    (tmp_path / "l.yaml").write_text(
+        "name: x\nlabels:\n- {name: sports, examples: [The match ends in a draw, A red card]}\n"
+        "- {name: business}\n- {name: '7'}\n"
+    )
+    command = ["eval", str(tmp_path / "p.jsonl"), "--labels", str(tmp_path / "l.yaml"), "--json"]
+    done = CliRunner().invoke(create_app(), [*command, "--shots", "0", "--seeds", "1", "--threads", "1"])
+
+    assert done.exit_code == 0, done.output
+    assert "1 posts left out: examples of the label set" in done.stderr
+    assert np.sum(json.loads(done.stdout)["results"][0]["confusion"]) == 3
+    done = CliRunner().invoke(create_app(), [*command, "--plot", str(tmp_path / "no" / "c.png")])
+    assert (done.exit_code, "no such folder" in done.stderr) == (2, True)

@@ -29,12 +29,14 @@ class Collection:
         embeddings: shape (n, d), unit rows.
         labels: shape (n,), in [0, L).
         groups: where examples come from other groups (events) than the posts judged: each post's; else None.
+        given: the last rows that are examples in every draw, and never judged.
     """
 
     texts: Sequence[str]
     embeddings: Embeddings
     labels: Labels
     groups: Sequence[str] | None = None
+    given: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,18 +119,20 @@ def draw_posts(posts: Collection, shots: int, seed: int, *, adapt: bool = True) 
         adapt: False leaves the unlabelled sample empty.
     """
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(posts.labels))
+    count = len(posts.labels) - posts.given
+    order = rng.permutation(count)
     half = len(order) // 2
     if posts.groups is None:
         pool, held_out = order[:half], order[half:]
     else:
-        names = rng.permutation(sorted(set(posts.groups)))
-        own = np.isin(np.array(posts.groups)[order], names[: len(names) // 2])
+        names = rng.permutation(sorted(set(posts.groups[:count])))
+        own = np.isin(np.array(posts.groups[:count])[order], names[: len(names) // 2])
         pool, others = order[own], order[~own]
         held_out = others[len(others) // 2 :]
     chosen = [pool[posts.labels[pool] == label][:shots] for label in np.unique(posts.labels)]
     examples = np.concatenate(chosen).astype(np.int64)
     rest = np.setdiff1d(pool, examples) if posts.groups is None else others[: len(others) // 2]
+    examples = np.concatenate([examples, np.arange(count, len(posts.labels))])
     return Draw(examples, rest if adapt else rest[:0], held_out)
 
 
