@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workers.errors import FatalError
 from workers.text.encoders import Encoders, LaneKind, Rows, TextBatch
 from workers.text.heads.base import Head
-from workers.text.lane import Fitted, Knowledge, Prediction, fit_lane_head
+from workers.text.lane import Fitted, Knowledge, Prediction, fit_lane_head, of_silence
 from workers.text.models import RidgeMap, fit_ridge
 from workers.text.student import Student, probabilities_of, teach
 from workers.text.vocabulary import WordTable
@@ -48,6 +48,7 @@ class StaticLane:
         self._student: Student | None = None
         self._multi = False
         self._open = False
+        self._of_silence = 0.0
 
     def fit(self, knowledge: Knowledge) -> Fitted:
         """Fit the head by the sentence model, then map and student to it."""
@@ -67,6 +68,7 @@ class StaticLane:
         self._head = fitted.head
         self._multi = knowledge.independent
         self._open = knowledge.none_of_these
+        self._of_silence = of_silence(knowledge)
         rows = np.concatenate([fitted.unlabelled, fitted.examples.embeddings])
         self._student = None
         self._table = None
@@ -96,7 +98,7 @@ class StaticLane:
             )
         unread = batch.unread(rows)
         if unread.any():  # nothing speaks for any label
-            found[unread] = 0 if self._multi else 1 / (found.shape[1] + self._open)
+            found[unread] = self._of_silence
         return Prediction(found, embeddings, {})
 
     def _by_head(self, embeddings: Floats) -> Floats:
