@@ -25,7 +25,8 @@ class ImageSettings(Section):
             similarity: the share of images without a match that it may call one.
         top: neighbours given in each result.
         index: similarity: FAISS's description of the index of a gallery of more than 5,000, such as `HNSW32`;
-            left out, exact search below 50,000 and `IVF…,SQ8` above.
+            left out, exact search below 50,000 and scanned codes (`RR…,PQ…x4fs`) above. What the index names
+            is compared exactly; how many it names is tried when it is made.
         window: uniqueness: images are compared with the last so many of the stream, besides the references;
             0 compares with the references only.
         side_px: defect: images are shown to the network with as many pixels as a square of this side; more

@@ -12,6 +12,7 @@ from workers.errors import FatalError
 from workers.image.context import SMOOTHED_UP_TO, Context, bent, marked
 from workers.image.embedding import unit_rows
 from workers.image.members import Members
+from workers.image.models import LargeIndex
 from workers.image.modes.base import Pending
 from workers.image.stock import Stock
 
@@ -91,6 +92,12 @@ class Gallery:
         if self.content.stock is not None:
             return self.content.stock.kind
         return "flat" if self._exact else "context"
+
+    @property
+    def recall(self) -> float | None:
+        """Share of members' 10 nearest that the index found when it was made; None where all are compared."""
+        stock = self.content.stock
+        return stock.index.recall if stock is not None and isinstance(stock.index, LargeIndex) else None
 
     @property
     def pending(self) -> Pending:
@@ -191,7 +198,7 @@ class Gallery:
         """Calibrate on the members; see `Context.threshold`. None where there are too few."""
         if not len(self):
             return None
-        return self._learnt().threshold([m.label for m in self.members], rate, self.vectors)
+        return self._learnt().threshold([m.label for m in self.members], rate, self.content.lazily)
 
     def _learnt(self) -> Context:
         if self._context is None:
@@ -220,10 +227,11 @@ class Gallery:
         """
         parts = list(self.content.parts())
         keys = np.concatenate([part for part, _ in parts])
+        every = [np.asarray(vectors, np.float32) for _, vectors in parts]
         if together:
-            rows = iter(np.concatenate([queries @ vectors.T for _, vectors in parts], axis=1))
+            rows = iter(np.concatenate([queries @ vectors.T for vectors in every], axis=1))
         else:
-            rows = (np.concatenate([vectors @ query for _, vectors in parts]) for query in queries)
+            rows = (np.concatenate([vectors @ query for vectors in every]) for query in queries)
         return [self._best(row, keys, k, None) for row in rows]
 
     def _best(
@@ -252,15 +260,22 @@ class Gallery:
         rows, wanted = self.content.rows, k
         while True:
             wanted = min(wanted, len(self))
-            keys = stock.candidates(query, wanted, self.content.lately_gone)
-            vectors = stock.vectors[keys]
+            keys = stock.candidates(query, wanted, self.content.gone)
+            similarities = [_similarities(context, np.asarray(stock.vectors[keys], np.float32), query)]
             if rows is not None and len(rows):
-                keys, vectors = np.concatenate([keys, rows.keys]), np.concatenate([vectors, rows.vectors])
-            found, plain = context.compared(vectors, query)
-            hits = self._best(marked(bent(found), plain), keys, k, accepts)
+                keys = np.concatenate([keys, rows.keys])
+                similarities.append(_similarities(context, rows.vectors, query))
+            hits = self._best(np.concatenate(similarities), keys, k, accepts)
             if len(hits) >= k or wanted == len(self) or accepts is None:
                 return hits
             wanted *= WIDENED
+
+
+def _similarities(
+    context: Context, members: NDArray[np.float32], query: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    found, plain = context.compared(members, query)
+    return marked(bent(found), plain)
 
 
 def _ordered(hits: list[Hit]) -> list[Hit]:

@@ -10,13 +10,41 @@ from schemas import Reference
 from workers.errors import FatalError
 from workers.image.embedding import unit_rows
 from workers.image.rows import Rows
-from workers.image.stock import Stock, build_stock
+from workers.image.stock import Kept, Stock, build_stock
 
 Vectors = NDArray[np.float32]
 
 FOLD_AT: Final = 4_000
 """Members beside the stock, or gone from it, from which it is made anew: comparing with each of them takes
 about as long as asking the index."""
+
+
+class Joined:
+    """The vectors of a stock and those beside it, one after the other.
+
+    Args:
+        stock: shape (n, d).
+        slots: of the stock that count, int64, shape (m,).
+        recent: float32, shape (l, d).
+    """
+
+    def __init__(self, stock: Kept, slots: NDArray[np.int64], recent: Vectors) -> None:
+        self._stock = stock
+        self._slots = slots
+        self._recent = recent
+        self.shape: tuple[int, ...] = (len(slots) + len(recent), recent.shape[1])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, which: slice | NDArray[np.int64]) -> Vectors:
+        """Some of them, float32, in ascending order where they are asked for by number."""
+        numbers = np.arange(*which.indices(len(self))) if isinstance(which, slice) else which
+        border = int(np.searchsorted(numbers, len(self._slots)))
+        stocked = np.asarray(self._stock[self._slots[numbers[:border]]], np.float32)
+        if border == len(numbers):
+            return stocked
+        return np.concatenate([stocked, self._recent[numbers[border:] - len(self._slots)]])
 
 
 class Members:
@@ -59,8 +87,14 @@ class Members:
         recent = self.recent[1]
         if self.stock is None:
             return recent
-        kept = self.stock.vectors[[slot for slot, _ in self._stocked()]]
+        kept = np.asarray(self.stock.vectors[[slot for slot, _ in self._stocked()]], np.float32)
         return np.concatenate([kept, recent]) if len(recent) else kept
+
+    @property
+    def lazily(self) -> "Joined":
+        """The same as `vectors`, of which only those are copied that are asked for."""
+        stock = np.zeros((0, 1), np.float32) if self.stock is None else self.stock.vectors
+        return Joined(stock, np.array([slot for slot, _ in self._stocked()], np.int64), self.recent[1])
 
     @property
     def recent(self) -> tuple[list[Reference], Vectors]:
@@ -88,7 +122,7 @@ class Members:
             return None if key in self.gone else self.stock.references[key]
         return self._recent.get(key)
 
-    def parts(self) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+    def parts(self) -> Iterator[tuple[NDArray[np.int64], Kept]]:
         """Keys and vectors of the stock, the gone among them, and of what lies beside it."""
         if self.stock is not None:
             yield np.arange(len(self.stock), dtype=np.int64), self.stock.vectors
@@ -126,7 +160,10 @@ class Members:
         self.remove([references[row].id for row in rows])
         keys = np.arange(self._next_key, self._next_key + len(rows), dtype=np.int64)
         self._next_key += len(rows)
-        self.rows.add(keys, unit_rows(vectors[rows]))
+        added = unit_rows(vectors[rows])
+        if self.stock is not None:  # a member has the same similarity before it goes into the stock and after
+            added = np.asarray(added.astype(self.stock.vectors.dtype), np.float32)
+        self.rows.add(keys, added)
         for key, row in zip(keys.tolist(), rows, strict=True):
             self._keys[references[row].id] = key
             self._recent[key] = references[row]

@@ -23,7 +23,7 @@ from workers.image.context import Context
 from workers.image.live_gallery import Generation
 from workers.image.models import LargeIndex, load_index
 from workers.image.modes.vectors import VectorMode
-from workers.image.snapshot import Snapshot, read_facts, read_snapshot, write_snapshot, write_whole
+from workers.image.snapshot import Snapshot, Vectors, read_facts, read_snapshot, write_snapshot, write_whole
 from workers.image.stock import Stock
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Kept:
     def known(self, content_hash: str) -> NDArray[np.float32] | None:
         """The vector of content by its hash, float32, shape (d,)."""
         row = self._rows.get(content_hash)
-        return None if row is None else np.asarray(self._snapshot.vectors[row])
+        return None if row is None else np.asarray(self._snapshot.vectors[row], np.float32)
 
     def recall(self, generation: Generation) -> None:
         """Take the threshold over where it was calibrated on the very same members."""
@@ -122,18 +122,22 @@ class Shelf:
         recent, vectors = content.recent
         facts: dict[str, Json] = {"version": version, "threshold": mode.threshold}
         references: list[Reference | None] = list(recent)
-        parts: list[NDArray[np.float32]] = [vectors]
+        parts: list[Vectors] = [vectors]
         index_path = None
         if content.stock is not None:
             stock = content.stock
             held = [None if slot in content.gone else r for slot, r in enumerate(stock.references)]
-            references, parts = [*held, *recent], [stock.vectors, *([vectors] if len(vectors) else [])]
+            references, parts = [*held, *recent], [stock.vectors]
+            if len(vectors):
+                half = stock.vectors.dtype == np.float16
+                parts.append(vectors.astype(np.float16) if half else vectors)
             if isinstance(stock.index, LargeIndex):
                 dumped = stock.index.dumped()
                 digest = hashlib.sha256(dumped.data).hexdigest()
                 index_path = path.with_suffix(f".{digest[:16]}.index")
                 write_whole(index_path, [dumped.data])
                 facts |= {"index": stock.kind, "index_sha256": digest, "trained_on": stock.trained_on}
+                facts |= {"depth": stock.index.depth, "recall": stock.index.recall}
                 facts |= {"indexed": len(stock), "mean": stock.context.mean.astype("<f4").tobytes().hex()}
         write_snapshot(path, references, parts, mode.fingerprint, facts)
         for other in path.parent.glob(f"{path.stem}.*.index"):
@@ -151,7 +155,8 @@ class Shelf:
             if hashlib.sha256(content.data).hexdigest() != facts["index_sha256"]:
                 raise FatalError("the checksum differs")
             count, mean = int(str(facts["indexed"])), bytes.fromhex(str(facts["mean"]))
-            loaded = load_index(content, str(facts["index"]))
+            depth, recall = int(str(facts.get("depth", 0))), float(str(facts.get("recall", 0.0)))
+            loaded = load_index(content, str(facts["index"]), depth, recall)
             # it may still hold members that went after it was made
             gone = [slot for slot, r in enumerate(snapshot.references[:count]) if r is None]
             loaded.remove(np.array(gone, np.int64))

@@ -1,9 +1,9 @@
 """A gallery in a file: its vectors, who they are, the model that made them and a checksum.
 
 Layout: the line `feedsight gallery 2`, a line of JSON (`model`, `dimension`, `count`, `references_bytes`,
-`facts`, and `sha256` of all the rest), the references as lines of JSON (`null` for a place that
-holds none), zeros up to a multiple of 64 bytes, and the vectors as little-endian float32, row by row. The
-vectors are mapped, so that processes share their memory.
+`facts`, `numbers`, and `sha256` of all the rest), the references as lines of JSON (`null` for a place that
+holds none), zeros up to a multiple of 64 bytes, and the vectors, row by row, as little-endian float32, or
+float16 where `numbers` is `<f2`. The vectors are mapped, so that processes share their memory.
 """
 
 import hashlib
@@ -27,7 +27,10 @@ FIRST_LINE: Final = b"feedsight gallery 2\n"
 ALIGNED_BYTES: Final = 64
 CHUNK_BYTES: Final = 2**24
 
-Vectors = NDArray[np.float32]
+NUMBERS: Final = ("<f4", "<f2")
+"""What vectors may consist of."""
+
+Vectors = NDArray[np.float32] | NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Snapshot:
 
     Attributes:
         references: n members by place, None where a place holds none.
-        vectors: float32, shape (n, d), unit rows, mapped: changes stay in this process.
+        vectors: shape (n, d), unit rows, mapped: changes stay in this process.
         facts: what else was known when it was written.
     """
 
@@ -57,7 +60,7 @@ def write_snapshot(
     Args:
         path: of the file.
         references: n members; their bytes are not kept.
-        vectors: float32, shape (n, d), unit rows; or several such that make n rows together.
+        vectors: shape (n, d), unit rows; or several such, of one type, that make n rows together.
         model: `Embedder.fingerprint` of what made them.
         facts: kept with them.
 
@@ -68,13 +71,15 @@ def write_snapshot(
         (b"null" if r is None else r.model_dump_json(exclude_none=True).encode()) + b"\n" for r in references
     )
     parts = [vectors] if isinstance(vectors, np.ndarray) else list(vectors)
-    data = [np.ascontiguousarray(part, "<f4") for part in parts]
+    numbers = "<f2" if parts[0].dtype == np.float16 else "<f4"
+    data: list[Vectors] = [np.ascontiguousarray(part, numbers) for part in parts]
     header: dict[str, Any] = {
         "model": model,
         "dimension": int(data[0].shape[1]),
         "count": len(references),
         "references_bytes": len(lines),
         "facts": dict(facts or {}),
+        "numbers": numbers,
     }
     header["sha256"] = _checksum(header, lines, data)
     head = FIRST_LINE + json.dumps(header).encode() + b"\n" + lines
@@ -135,7 +140,7 @@ def read_snapshot(path: Path, model: str) -> Snapshot:
             lines = file.read(header["references_bytes"])
             offset = -(-file.tell() // ALIGNED_BYTES) * ALIGNED_BYTES
             shape = (int(header["count"]), int(header["dimension"]))
-            vectors = _mapped(path, offset, shape)
+            vectors = _mapped(path, offset, shape, header.get("numbers", "<f4"))
             if header.pop("sha256") != _checksum(header, lines, [vectors]):
                 raise ValueError("checksum")
         return Snapshot(list(_references(lines)), vectors, dict(header["facts"]))
@@ -145,10 +150,12 @@ def read_snapshot(path: Path, model: str) -> Snapshot:
         raise FatalError(f"gallery {path} is damaged: {type(error).__name__}") from error
 
 
-def _mapped(path: Path, offset: int, shape: tuple[int, int]) -> Vectors:
+def _mapped(path: Path, offset: int, shape: tuple[int, int], numbers: str) -> Vectors:
+    if numbers not in NUMBERS:
+        raise ValueError("numbers")
     if 0 in shape:
         return np.zeros(shape, np.float32)
-    mapped: Any = np.memmap(path, "<f4", "c", offset, shape)
+    mapped: Any = np.memmap(path, numbers, "c", offset, shape)
     if hasattr(mmap, "MADV_WILLNEED"):
         mapped._mmap.madvise(mmap.MADV_WILLNEED)
     return np.asarray(mapped)

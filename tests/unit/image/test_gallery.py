@@ -11,7 +11,7 @@ from workers.image.context import NEAR_DUPLICATE, Context
 from workers.image.embedding import unit_rows
 from workers.image.filters import message_filter
 from workers.image.gallery import Gallery
-from workers.image.models import LargeIndex, create_index, large_index, load_index
+from workers.image.models import LargeIndex, create_index, indexes, load_index
 from workers.image.snapshot import read_snapshot, write_snapshot
 
 
@@ -69,7 +69,7 @@ def test_an_identical_image_comes_first_as_a_near_duplicate(kind):
     made = of_kind(kind)
     for number, hits in enumerate(made.search(clusters(200)[:20], 3)):
         assert hits[0].reference.id == f"m{number:05}"
-        assert hits[0].similarity == pytest.approx(1.0, abs=1e-5)
+        assert hits[0].similarity == pytest.approx(1.0, abs=1e-4)  # of 16 bits
 
 
 def test_removal_and_replacement_hold_from_the_next_search_on(kind):
@@ -187,7 +187,7 @@ def test_a_large_gallery_learns_anew_when_it_has_doubled(monkeypatch):
 
 
 def test_cells_find_nearly_all_of_what_exact_search_finds(monkeypatch):
-    monkeypatch.setattr(large_index, "FLAT_BELOW", 1_000)
+    monkeypatch.setattr(indexes, "FLAT_BELOW", 1_000)
     rows = clusters(6_000, groups=60)
     index = create_index(np.arange(6_000), rows)
     assert isinstance(index, LargeIndex)

@@ -14,7 +14,7 @@ from tests.unit.image.fakes import ColourBackbone
 from workers.base import Change
 from workers.errors import FatalError
 from workers.image import context, gallery, shelf, stock
-from workers.image.models import large_index
+from workers.image.models import indexes
 from workers.image.modes import vectors
 from workers.image.modes.similarity import SimilarityMode
 from workers.image.modes.uniqueness import UniquenessMode
@@ -61,7 +61,7 @@ def indexed(monkeypatch):
     """A gallery of 60 counts as a large one."""
     for module in (context, gallery, vectors):
         monkeypatch.setattr(module, "SMOOTHED_UP_TO", 10)
-    for module in (large_index, stock):
+    for module in (indexes, stock):
         monkeypatch.setattr(module, "FLAT_BELOW", 20)
 
 
@@ -79,7 +79,7 @@ def test_a_large_gallery_comes_back_with_its_index(tmp_path, indexed, monkeypatc
     monkeypatch.setattr(stock, "create_index", None)  # none is made
     again = Run(tmp_path).apply(CHANGES)
     assert again.answers() == first.answers()
-    assert again.worker._loaded().by_name["default"].current.mode.facts["index"].startswith("IVF")
+    assert again.worker._loaded().by_name["default"].current.mode.facts["index"].startswith("RR")
     assert again.backbone.shown == len(ASKED)
 
 

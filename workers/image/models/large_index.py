@@ -1,17 +1,18 @@
 """Approximate search among many vectors, by FAISS."""
 
 import copy
-from typing import Any, Final, Self
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final, Self
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.errors import FatalError
-from workers.image.models.flat_index import FlatIndex, Vectors
+from workers.image.models.flat_index import Vectors
+from workers.image.models.index_trial import NEAREST, Rows, tried
 
-FLAT_BELOW: Final = 50_000
-"""Vectors up to which every one is compared with the query."""
 PROBED_SHARE: Final = 0.02
 """Share of the cells that a query looks into, and so about that of the vectors it is compared with."""
 TRAINED_ON: Final = 100_000
@@ -19,6 +20,8 @@ ROUNDS: Final = 8
 LOOKED_AT: Final = 128
 """Members that a search through a graph keeps in view at least."""
 BLOCK: Final = 20_000
+WIDENED: Final = 4
+"""Where too few of those named are still there, so many times as many are asked for."""
 
 
 class LargeIndex:
@@ -26,8 +29,12 @@ class LargeIndex:
 
     Args:
         keys: int64, shape (n,).
-        vectors: float32, shape (n, d), unit rows; n and d can't change the index's kind later.
+        vectors: n unit rows of d numbers; n and d can't change the index's kind later.
         factory: FAISS's description, such as `HNSW32` or `IVF4096,SQ8`; the kind must know inner products.
+
+    Attributes:
+        depth: members to be compared exactly, so that the nearest are among them; see `index_trial`.
+        recall: share of the nearest that the index found so among its own members, when it was made.
 
     Raises:
         FatalError: FAISS does not know the description or can't train it on these vectors.
@@ -35,8 +42,12 @@ class LargeIndex:
     Source: FAISS, index_factory.
     """
 
-    def __init__(self, keys: NDArray[np.int64], vectors: Vectors, factory: str) -> None:
+    threads: ClassVar[int] = 0
+    """Threads that make an index; 0 takes all."""
+
+    def __init__(self, keys: NDArray[np.int64], vectors: Rows, factory: str) -> None:
         self.description = factory
+        self.depth, self.recall = 0, 0.0
         self.dimension = int(vectors.shape[1])
         try:
             inner: Any = faiss.index_factory(self.dimension, factory, faiss.METRIC_INNER_PRODUCT)
@@ -50,13 +61,24 @@ class LargeIndex:
                 cells.cp.niter = ROUNDS
                 cells.cp.min_points_per_centroid = 1
             step = max(1, len(vectors) // TRAINED_ON)
-            self._index.train(np.ascontiguousarray(vectors[::step], np.float32))
+            with _threads(self.threads):
+                self._index.train(np.ascontiguousarray(vectors[::step], np.float32))
         except (RuntimeError, AttributeError) as error:
             detail = " ".join(str(error).split())[:200]
             raise FatalError(f"index {factory!r} can't be built: {detail}", reason="configuration") from error
         self._gone: set[int] = set()
         for start in range(0, len(keys), BLOCK):
-            self.add(keys[start : start + BLOCK], vectors[start : start + BLOCK])
+            self._add(keys[start : start + BLOCK], vectors[start : start + BLOCK])
+        self.depth, self.recall = self._tried(keys, vectors)
+
+    @classmethod
+    def adopted(cls, index: Any, description: str, depth: int, recall: float) -> Self:
+        """An index that FAISS has read; see `load_index`."""
+        made = cls.__new__(cls)
+        made.description, made.dimension, made._gone = description, int(index.d), set()
+        made.depth, made.recall = depth, recall
+        made._adopt(index)
+        return made
 
     def __len__(self) -> int:
         return int(self._index.ntotal) - len(self._gone)
@@ -89,7 +111,11 @@ class LargeIndex:
 
     def add(self, keys: NDArray[np.int64], vectors: Vectors) -> None:
         """Add vectors under keys that were never in the index."""
-        self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.asarray(keys, np.int64))
+        self._add(keys, vectors)
+
+    def _add(self, keys: NDArray[np.int64], vectors: Vectors) -> None:
+        with _threads(self.threads):
+            self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.asarray(keys, np.int64))
 
     def remove(self, keys: NDArray[np.int64]) -> None:
         """Remove vectors; a graph keeps them as stepping stones, but never gives them back."""
@@ -111,51 +137,54 @@ class LargeIndex:
             Scores float32 and keys int64, both (n, k), best first; key -1 where fewer were found.
         """
         wanted = k + len(self._gone)
-        if self._graph is not None:
-            self._graph.efSearch = max(LOOKED_AT, 2 * wanted)
-        # More threads are no faster for one query, and many times as slow on cores that are busy otherwise.
-        threads = faiss.omp_get_max_threads()
-        faiss.omp_set_num_threads(1 if len(queries) == 1 else threads)
-        scores, keys = self._index.search(np.ascontiguousarray(queries, np.float32), wanted)
-        faiss.omp_set_num_threads(threads)
+        scores, keys = self._asked(queries, wanted)
         if self._gone:
             keys[np.isin(keys, np.fromiter(self._gone, np.int64))] = -1
             order = np.argsort(keys < 0, axis=1, kind="stable")
             scores, keys = np.take_along_axis(scores, order, 1), np.take_along_axis(keys, order, 1)
         return scores[:, :k], keys[:, :k]
 
+    def candidates(self, query: Vectors, k: int, gone: Container[int] = ()) -> NDArray[np.int64]:
+        """Name the members among which the k nearest are; to be compared exactly by who holds their vectors.
 
-def create_index(
-    keys: NDArray[np.int64], vectors: Vectors, factory: str | None = None
-) -> FlatIndex | LargeIndex:
-    """Build an index of unit rows: exact below FLAT_BELOW, in cells of bytes above, or the kind described.
+        Args:
+            query: float32, shape (1, d), a unit row.
+            k: wanted.
+            gone: keys that are to be left out besides those removed.
 
-    Raises:
-        FatalError: FAISS does not know the description.
-    """
-    if factory is None and len(vectors) >= FLAT_BELOW:
-        factory = f"IVF{int(4 * np.sqrt(len(vectors)))},SQ8"
-    if factory is not None:
-        return LargeIndex(keys, vectors, factory)
-    flat = FlatIndex(int(vectors.shape[1]))
-    flat.add(keys, vectors)
-    return flat
+        Returns:
+            Keys, int64, shape (m,), about the best first; `depth` of them, or more where k is large.
+        """
+        depth = max(k, round(self.depth * max(1.0, k / NEAREST) ** 0.5))
+        asked = min(depth, int(self._index.ntotal))
+        while asked:
+            found = self._asked(query, asked)[1][0]
+            found = found[found >= 0]
+            left = [key for key in found.tolist() if key not in self._gone and key not in gone]
+            if 2 * len(left) >= depth or len(found) < asked or asked == self._index.ntotal:
+                return np.array(left[:depth], np.int64)
+            asked = min(WIDENED * asked, int(self._index.ntotal))
+        return np.zeros(0, np.int64)
 
+    def _asked(self, queries: Vectors, wanted: int) -> tuple[Vectors, NDArray[np.int64]]:
+        """Scores and keys as FAISS finds them, the gone among them; shape (n, wanted)."""
+        if self._graph is not None:
+            self._graph.efSearch = max(LOOKED_AT, 2 * wanted)
+        # More threads are no faster for one query, and many times as slow on cores that are busy otherwise.
+        with _threads(1 if len(queries) == 1 else 0):
+            scores, keys = self._index.search(np.ascontiguousarray(queries, np.float32), wanted)
+        return scores, keys
 
-def load_index(content: NDArray[np.uint8], description: str) -> LargeIndex:
-    """Read an index from the bytes that `LargeIndex.dumped` gave.
+    def _tried(self, keys: NDArray[np.int64], vectors: Rows) -> tuple[int, float]:
+        """`depth` and `recall`; the keys are those that the vectors have in the index."""
+        order = np.argsort(keys)
+        ordered = keys[order]
 
-    Raises:
-        FatalError: they are none.
-    """
-    try:
-        index = faiss.deserialize_index(content)
-        made = LargeIndex.__new__(LargeIndex)
-        made.description, made.dimension, made._gone = description, int(index.d), set()
-        made._adopt(index)
-    except (RuntimeError, AttributeError) as error:
-        raise FatalError(f"index {description!r} can't be read", reason="index_mismatch") from error
-    return made
+        def search(query: Vectors, k: int) -> NDArray[np.int64]:
+            found = self._asked(query, k)[1][0]
+            return np.asarray(order[np.searchsorted(ordered, found[found >= 0])], np.int64)
+
+        return tried(search, vectors) if len(keys) else (0, 0.0)
 
 
 def _cells(index: Any) -> Any | None:
@@ -164,3 +193,14 @@ def _cells(index: Any) -> Any | None:
         return faiss.extract_index_ivf(index)
     except RuntimeError:
         return None
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let FAISS use so many threads when called from this thread; 0 leaves it as it is."""
+    former = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count or former)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(former)

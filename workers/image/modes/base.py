@@ -76,7 +76,7 @@ class Mode(Protocol):
 
     @property
     def facts(self) -> Mapping[str, str | float]:
-        """What there is to tell of the references: `index`, `threshold`."""
+        """What there is to tell of the references: `index`, `recall`, `threshold`."""
 
     def fork(self) -> Self:
         """A mode with the same references that may be changed while this one matches."""

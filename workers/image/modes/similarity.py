@@ -46,8 +46,9 @@ class SimilarityMode(VectorMode):
 
     @property
     def facts(self) -> Mapping[str, str | float]:
-        """The index, and the threshold in force."""
-        return {"index": self.gallery.index, "threshold": self._limit()}
+        """The index, what it finds of the nearest as tried on members, and the threshold in force."""
+        facts: dict[str, str | float] = {"index": self.gallery.index, "threshold": self._limit()}
+        return facts if self.gallery.recall is None else facts | {"recall": self.gallery.recall}
 
     def fit(self) -> None:
         """Learn the gallery's context, and calibrate the threshold where the settings name none."""
