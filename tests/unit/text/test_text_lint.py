@@ -123,3 +123,25 @@ def test_what_would_harm_the_stream_is_a_problem_with_its_line(tmp_path, line, s
     done = CliRunner().invoke(create_app(), ["labels", "lint", str(tmp_path / "l.yaml")])
     assert done.exit_code == 1
     assert said in done.output
+
+
+def test_by_meaning_other_words_for_the_same_are_found(tmp_path):
+    text = """
+name: feelings
+labels:
+- {name: joy, examples: [The show was wonderful and we laughed a lot]}
+- {name: happiness, examples: [We went home late]}
+- {name: anger, examples: [It was a wonderful show and we laughed a lot]}
+"""
+    (tmp_path / "l.yaml").write_text(text)
+    command = ["labels", "lint", str(tmp_path / "l.yaml")]
+    plain = CliRunner().invoke(create_app(), command)
+    asked = CliRunner().invoke(create_app(), [*command, "--by-meaning"])
+
+    assert (plain.exit_code, "mean nearly" in plain.output) == (0, False)
+    assert asked.exit_code == 1
+    assert "advice: 'joy' and 'happiness' mean nearly the same" in asked.output.replace(
+        f"{tmp_path}/l.yaml: ", ""
+    )
+    assert "an example of 'joy' says what one of 'anger' says" in asked.output
+    assert asked.output.count("mean nearly") == 1
