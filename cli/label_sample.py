@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from cli.post_inputs import text_files
 from workers.errors import FatalError
 from workers.text.label_set import load_label_set
 from workers.text.samples import read_unlabelled
@@ -35,7 +36,7 @@ def sample_inputs(inputs: Sequence[str], *, lines: bool) -> list[str]:
     for given in inputs:
         path = Path(given)
         if path.is_dir():
-            files += sorted(path.rglob("*.txt"))
+            files += text_files(path)
         elif path.is_file():
             files.append(path)
         else:
@@ -49,7 +50,7 @@ def sample_inputs(inputs: Sequence[str], *, lines: bool) -> list[str]:
 def _texts(path: Path, *, lines: bool) -> list[str]:
     """The texts of a file; what is wrong with it is said when it is labelled."""
     try:
-        if path.suffix == ".txt" and not lines:
+        if path.suffix.lower() == ".txt" and not lines:
             text = path.read_text(encoding="utf-8")
             return [] if not text or text.isspace() else [text]
         return read_unlabelled(path, MAX_SAMPLE)[0]

@@ -95,7 +95,7 @@ def _source(given: str, *, lines: bool) -> Iterator[list[RawPost]]:
         return _line_chunks(None, "stdin" if lines else None)
     path = Path(given)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*.txt") if p.is_file())
+        files = text_files(path)
         if not files:
             raise InputError(f"folder {given} holds no .txt file")
         if lines:
@@ -103,9 +103,14 @@ def _source(given: str, *, lines: bool) -> Iterator[list[RawPost]]:
         return (chunk for p in files for chunk in _document(p, p.relative_to(path).as_posix()))
     if not path.exists():
         raise InputError(f"{given} does not exist")
-    if path.suffix != ".txt":
+    if path.suffix.lower() != ".txt":
         return _line_chunks(path, path.name if lines else None)
     return _line_chunks(path, path.name) if lines else _document(path, path.name)
+
+
+def text_files(folder: Path) -> list[Path]:
+    """The .txt files in a folder and those within it, in order; .TXT is one too."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".txt" and path.is_file())
 
 
 def _document(path: Path, name: str) -> Iterator[list[RawPost]]:

@@ -53,7 +53,7 @@ def read_unlabelled(path: Path, limit: int = MAX_UNLABELLED) -> tuple[list[str],
     Raises:
         FatalError: the file can't be read, or has no text at all.
     """
-    plain = path.suffix == ".txt"
+    plain = path.suffix.lower() == ".txt"
     found: list[str] = []
     skipped = 0
     step = 1

@@ -99,14 +99,14 @@ def test_text_files_and_folders_are_documents_or_lines(folder):
     (folder / "docs").mkdir()
     (folder / "docs" / "b.txt").write_text(SHARES["text"])
     (folder / "docs" / "a.txt").write_text(GOAL["text"] + "\n" + GOAL["text"])
-    (folder / "docs" / "bad.txt").write_bytes(b"\xff\xfe")
+    (folder / "docs" / "bad.TXT").write_bytes(b"\xff\xfe")
 
     status, results, _ = label(folder, "docs")
     assert status == 1
     assert [(r["id"], r.get("label")) for r in results] == [
         ("a.txt", "sports"),
         ("b.txt", "business"),
-        ("bad.txt", None),
+        ("bad.TXT", None),
     ]
     status, results, _ = label(folder, "--lines", "docs/a.txt")
     assert status == 0

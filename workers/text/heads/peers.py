@@ -18,6 +18,7 @@ from workers.errors import FatalError
 from workers.text.heads.base import LabelSpace
 from workers.text.heads.metrics import Probabilities
 from workers.text.heads.trials import Collection, Contestant, Draw
+from workers.text.heads.widening import narrow
 from workers.text.models.sentence import BUNDLED_NAME, bundled_folder
 
 logger = logging.getLogger(__name__)
@@ -43,9 +44,10 @@ class LogisticRegressionPeer:
 
         started = time.perf_counter()
         model = LogisticRegression(C=10.0, max_iter=500)
-        model.fit(posts.embeddings[draw.examples], posts.labels[draw.examples])
+        embeddings = narrow(posts.embeddings, space.phrase_embeddings.shape[1])
+        model.fit(embeddings[draw.examples], posts.labels[draw.examples])
         took = time.perf_counter() - started
-        return _all_labels(model, posts.embeddings[draw.held_out], len(space.names)), took
+        return _all_labels(model, embeddings[draw.held_out], len(space.names)), took
 
 
 class TfidfPeer:
