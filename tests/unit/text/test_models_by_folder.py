@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "posts.jsonl").write_text("\n".join(map(json.dumps, posts)), encoding="utf-8")
     (made / "long.txt").write_text("the team won the match. " * 60, encoding="utf-8")
     judged = [
-        {"text": f"{text} {i}", "label": name}
+        {"text": f"{text} {i} " * (1 + 40 * i), "label": name}
         for i in range(3)
         for text, name in zip(POSTS, ("спорт", "政治", "اقتصاد", "спорт"), strict=True)
     ]

@@ -27,6 +27,12 @@ SETFIT_PAIRS: Final = 20
 """Pairs of each kind for an example, as published. SetFit's later default, all pairs there are, grows with
 the square of the examples: hours at 64 a label."""
 
+NLI_TOKENS: Final = 512
+"""The longest pair of post and hypothesis; longer posts are cut."""
+
+RESERVED: Final = 4
+"""Places that some models (RoBERTa) keep before the first token."""
+
 HYPOTHESIS: Final = "This text is about {}."
 """What an NLI model is asked of a post."""
 
@@ -160,11 +166,18 @@ class NliPeer:
             raise FatalError(f"{folder} holds no model that classifies sequences: {reason}") from error
         if self._pipeline.entailment_id == -1:
             raise FatalError(f"{folder}: none of its labels is called entailment, so it is no NLI model")
+        places = int(getattr(self._pipeline.model.config, "max_position_embeddings", NLI_TOKENS))
+        tokenizer = self._pipeline.tokenizer  # many say nothing of a limit, and a long post then fails
+        tokenizer.model_max_length = min(tokenizer.model_max_length, NLI_TOKENS, places - RESERVED)
         self._known: dict[tuple[str, tuple[str, ...]], NDArray[np.float32]] = {}
 
     def judge(self, space: LabelSpace, posts: Collection, draw: Draw) -> tuple[Probabilities, float]:
         """Judge; there is nothing to fit, and a post that an earlier draw held out isn't judged again."""
-        return np.array([self._label(posts.texts[i], space) for i in draw.held_out], np.float32), 0.0
+        try:
+            return np.array([self._label(posts.texts[i], space) for i in draw.held_out], np.float32), 0.0
+        except Exception as error:  # whatever a library of another version raises
+            reason = " ".join(str(error).split())[:200]
+            raise FatalError(f"the NLI model failed: {type(error).__name__}: {reason}") from error
 
     def _label(self, text: str, space: LabelSpace) -> NDArray[np.float32]:
         key = (text, space.phrases)
