@@ -1,7 +1,10 @@
-"""The label sets of the text benchmarks."""
+"""The label sets of the text benchmarks; `python benchmarks/text_label_sets.py DIR` writes them as files."""
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
+
+import yaml
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Evaluation data, beside the repository; not shipped."""
@@ -166,3 +169,19 @@ BENCHMARKS = {
         },
     ),
 }
+
+
+def write(folder: Path) -> None:
+    """Write each label set as a file that `feedsight eval --labels` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, benchmark in BENCHMARKS.items():
+        labels = [
+            {"name": label, "description": more[0], "phrasings": list(more[1:])} if more else {"name": label}
+            for label, more in benchmark.labels.items()
+        ]
+        text = yaml.safe_dump({"name": name, "labels": labels}, sort_keys=False, allow_unicode=True)
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
