@@ -1,12 +1,14 @@
 """Galleries that change while images are matched, and restarts from snapshots.
 
-python -m benchmarks.image_live enrol [--references 10000] [--rate 10]
+python -m benchmarks.image_live enrol [--references 10000] [--rate 10] [--width 320]
 python -m benchmarks.image_live restart [--vectors 100000] [--folder DIR]
 
 enrol: images come at a constant rate while references are enrolled in chunks, as the references topic gives
 them, and one is removed every other second. The longest gap is that between two results; before it stands
-what the same load gives with nothing else going on. restart: a snapshot of random vectors in clusters, then
-a fresh worker that is given a claim check for each of them, as the references topic would.
+what the same load gives with nothing else going on. A machine that is busy otherwise lengthens both, so
+what matching waited for its turn at the model, which it shares with enrolment, stands beside. restart: a
+snapshot of random vectors in clusters, then a fresh worker that is given a claim check for each of them, as
+the references topic would; and the memory it takes.
 """
 
 import argparse
@@ -14,9 +16,12 @@ import hashlib
 import io
 import json
 import queue
+import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +30,22 @@ from PIL import Image
 from config import ImageSettings
 from schemas import ImageMessage, ImageResult, Reference
 from workers.base import Change
+from workers.image.models.turns import Turns
 from workers.image.worker import ImageWorker, create_image_worker
 
 CHUNK = 200
 """Changes handed over together by the reader of the topic."""
+MATCHING = "matching"
+"""Name of the thread that matches."""
+WAITED: list[float] = []
+"""Seconds that it has waited for its turns at the model since its batch began."""
 
 
-def picture(seed: int) -> bytes:
-    """A JPEG of coloured shapes, 320 × 240."""
+def picture(seed: int, width: int = 320) -> bytes:
+    """A JPEG of coloured shapes, three quarters as high as wide."""
     noise = np.random.default_rng(seed)
     coarse = noise.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    image = Image.fromarray(coarse).resize((320, 240), Image.Resampling.BICUBIC)
+    image = Image.fromarray(coarse).resize((width, 3 * width // 4), Image.Resampling.BICUBIC)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85)
     return file.getvalue()
@@ -49,6 +59,7 @@ class Load:
         self._waiting: queue.Queue[ImageMessage] = queue.Queue()
         self._stop = threading.Event()
         self.results: list[tuple[float, float, ImageResult]] = []
+        self.waited: list[tuple[float, float]] = []
         self._threads = [threading.Thread(target=self._feed), threading.Thread(target=self._work)]
         self._pictures = [picture(10**6 + i) for i in range(64)]
 
@@ -70,6 +81,7 @@ class Load:
             self._stop.wait(max(0.0, started + number / self._rate - time.monotonic()))
 
     def _work(self) -> None:
+        threading.current_thread().name = MATCHING
         while not self._stop.is_set():
             try:
                 batch = [self._waiting.get(timeout=0.1)]
@@ -79,19 +91,37 @@ class Load:
                 batch.append(self._waiting.get())
             prepared = self._worker.prepare(batch)
             began = time.monotonic()
+            WAITED.clear()
             for outcome in self._worker.run(prepared):
                 assert isinstance(outcome, ImageResult), outcome
                 self.results.append((began, time.monotonic(), outcome))
+            self.waited.append((began, sum(WAITED)))
 
     def gaps(self, since: float) -> np.ndarray:
         """Seconds between results that came one after the other."""
         return np.diff([at for _, at, _ in self.results if at >= since])
 
 
-def enrol(count: int, rate: float, threads: int) -> None:
+def watch_turns() -> None:
+    """Have WAITED hold what the matching thread has waited for its turns."""
+    taken = Turns.taken
+
+    @contextmanager
+    def watched(turns: Turns) -> Iterator[None]:
+        started = time.monotonic()
+        with taken(turns):
+            if threading.current_thread().name == MATCHING:
+                WAITED.append(time.monotonic() - started)
+            yield
+
+    Turns.taken = watched  # type: ignore[assignment,method-assign]
+
+
+def enrol(count: int, rate: float, threads: int, width: int) -> None:
+    watch_turns()
     worker = create_image_worker(ImageSettings(mode="similarity", threads=threads))
     worker.load()
-    contents = [picture(i) for i in range(count)]
+    contents = [picture(i, width) for i in range(count)]
     first = [Change(f"default/r{i}", content) for i, content in enumerate(contents[:100])]
     worker.apply_changes(first)
     worker.run(worker.prepare([ImageMessage(id="warm", content=contents[0])]))
@@ -118,6 +148,14 @@ def enrol(count: int, rate: float, threads: int) -> None:
         for start in range(100, count, CHUNK):
             changes = [Change(f"default/r{i}", contents[i]) for i in range(start, min(start + CHUNK, count))]
             worker.apply_changes(changes)
+            if start % 1_000 < CHUNK:
+                longest, waited = load.gaps(started).max(), max(s for at, s in load.waited if at >= started)
+                print(
+                    f"{start} after {time.monotonic() - started:.0f} s: longest gap {1_000 * longest:.0f} ms,"
+                    f" longest wait for a turn {1_000 * waited:.0f} ms",
+                    file=sys.stderr,
+                    flush=True,
+                )
         took = time.monotonic() - started
         time.sleep(3.0)
         done.set()
@@ -133,6 +171,10 @@ def enrol(count: int, rate: float, threads: int) -> None:
     for name, found in (("alone", alone), ("while enrolling", gaps)):
         ms = 1_000 * np.quantile(found, [0.5, 0.99, 1.0])
         print(f"{name}: gap between results p50 {ms[0]:.0f}, p99 {ms[1]:.0f}, longest {ms[2]:.0f} ms")
+    waits = 1_000 * np.quantile([s for at, s in load.waited if at >= started], [0.5, 0.99, 1.0])
+    print(
+        f"waited for its turn at the model: p50 {waits[0]:.0f}, p99 {waits[1]:.0f}, longest {waits[2]:.0f} ms"
+    )
     print(f"{len(removals)} removals: p50 {np.median(removals):.3f} s, longest {max(removals):.3f} s")
     print(f"results of later batches naming a removed one: {late}")
     worker.close()
@@ -172,6 +214,15 @@ def prepared(folder: Path, count: int, dimension: int) -> list[Change]:
     return [Change(f"default/{r.id}", r.to_json()) for r in references]
 
 
+def memory_mb() -> float:
+    """Proportional set size of this process, in MB; nan where the system does not tell."""
+    try:
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1_024
+
+
 def restart(count: int, dimension: int, folder: Path) -> None:
     changes = prepared(folder, count, dimension)
     size = sum(path.stat().st_size for path in folder.glob("*")) / 2**20
@@ -194,6 +245,7 @@ def restart(count: int, dimension: int, folder: Path) -> None:
         f" of processor time {spent:.2f} s"
     )
     print(f"first result after another {first - ready:.2f} s")
+    print(f"memory: {memory_mb():.0f} MB (proportional set size), the mapped vectors among them")
     worker.close()
 
 
@@ -204,13 +256,14 @@ def main() -> None:
     live.add_argument("--references", type=int, default=10_000)
     live.add_argument("--rate", type=float, default=10.0)
     live.add_argument("--threads", type=int, default=0)
+    live.add_argument("--width", type=int, default=320, help="of a reference, in pixels")
     again = commands.add_parser("restart")
     again.add_argument("--vectors", type=int, default=100_000)
     again.add_argument("--dimension", type=int, default=1_280)
     again.add_argument("--folder", type=Path)
     given = parser.parse_args()
     if given.command == "enrol":
-        enrol(given.references, given.rate, given.threads)
+        enrol(given.references, given.rate, given.threads, given.width)
         return
     with tempfile.TemporaryDirectory() as made:
         restart(given.vectors, given.dimension, given.folder or Path(made))

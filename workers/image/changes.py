@@ -29,6 +29,13 @@ class GalleryChanges:
     published_ms: int = 0
     stamps: dict[str, int] = field(default_factory=dict)
 
+    def add_outcome(self, other: "GalleryChanges") -> None:
+        """Note what came of further changes; references that have been taken are not held any longer."""
+        self.references = []
+        if other is not self:
+            self.refused += other.refused
+            self.published_ms = max(self.published_ms, other.published_ms)
+
     def refuse(self, reference: Reference, error: PipelineError) -> None:
         """Note that a reference can't be used."""
         self.refused.append(

@@ -91,16 +91,29 @@ class Galleries:
 
     def apply(self, changes: Sequence[Change]) -> list[Applied]:
         """Apply records of the references topic; what is removed goes before anything else is done."""
-        found = sort_changes(changes, self._settings.max_bytes)
-        for one in found.values():
-            self._remove(one)
-        coming = [one for one in found.values() if one.references]
-        if coming:
-            with self._noted_removals() as removed:
-                self._thread.submit(self._enrol_all, coming, removed).result()
+        done: dict[str, GalleryChanges] = {}
+        for part in self._parts(changes):
+            found = sort_changes(part, self._settings.max_bytes)
+            for one in found.values():
+                self._remove(one)
+            coming = [one for one in found.values() if one.references]
+            if coming:
+                with self._noted_removals() as removed:
+                    self._thread.submit(self._enrol_all, coming, removed).result()
+            for name, one in found.items():
+                done.setdefault(name, one).add_outcome(one)
         self.open()
         self.keeper.changed()
-        return [applied for one in found.values() for applied in (*one.refused, self._outcome(one))]
+        return [applied for one in done.values() for applied in (*one.refused, self._outcome(one))]
+
+    def _parts(self, changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+        """All changes; a few at a time where nothing is matched yet, so that they don't pile up in memory."""
+        if any(gallery.opened for gallery in self._by_name.values()) or len(changes) <= TOGETHER:
+            yield changes
+            return
+        newest = list({change.key: change for change in changes}.values())
+        for start in range(0, len(newest), TOGETHER):
+            yield newest[start : start + TOGETHER]
 
     def close(self) -> None:
         """Give the threads back."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from schemas import Reference
 from workers.errors import FatalError
 from workers.image.embedding import unit_rows
+from workers.image.references import slim
 from workers.image.rows import Rows
 from workers.image.stock import Kept, Stock, build_stock
 
@@ -166,7 +167,7 @@ class Members:
         self.rows.add(keys, added)
         for key, row in zip(keys.tolist(), rows, strict=True):
             self._keys[references[row].id] = key
-            self._recent[key] = references[row]
+            self._recent[key] = slim(references[row])
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take members out; unknown ids are passed over."""

@@ -64,6 +64,17 @@ def read_reference(entry: Entry, max_bytes: int) -> Reference:
     )
 
 
+_field_sets: dict[frozenset[str], set[str]] = {}
+
+
+def slim(reference: Reference) -> Reference:
+    """The same reference, in half of the memory: it shares the names of its fields with others."""
+    names = reference.model_fields_set
+    shared = _field_sets.setdefault(frozenset(names), names)
+    object.__setattr__(reference, "__pydantic_fields_set__", shared)
+    return reference
+
+
 class Aliases:
     """Finds the reference that a message means: by id, path, file name or stem.
 

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from schemas import Reference
 from schemas.base import Json
 from workers.errors import FatalError
+from workers.image.references import slim
 
 FIRST_LINE: Final = b"feedsight gallery 2\n"
 ALIGNED_BYTES: Final = 64
@@ -173,4 +174,4 @@ def _checksum(header: Mapping[str, Any], lines: bytes, parts: Sequence[Vectors])
 
 def _references(lines: bytes) -> Iterator[Reference | None]:
     for line in lines.splitlines():
-        yield None if line == b"null" else Reference.model_validate_json(line)
+        yield None if line == b"null" else slim(Reference.model_validate_json(line))

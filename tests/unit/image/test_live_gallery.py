@@ -11,6 +11,7 @@ from schemas import ImageMessage, ImageResult, Reference
 from tests.unit.image.drawn import encoded
 from tests.unit.image.fakes import BrightnessMode
 from workers.base import Change, Controllable
+from workers.image import galleries
 from workers.image.live_gallery import Entry, LiveGallery
 from workers.image.membership import Checksum, member_digest
 from workers.image.modes.base import DecodedImage, Pending
@@ -240,6 +241,18 @@ def test_the_newest_of_several_changes_counts():
     assert not worker.in_force
     worker.apply_changes([change("default/a", None), change("default/a", grey(200))])
     assert isinstance(judged(worker, 200), ImageResult)
+
+
+def test_what_is_read_at_start_is_taken_in_parts_and_answered_as_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(galleries, "TOGETHER", 3)
+    changes = [change(f"default/{i}", grey(20 * i), i) for i in range(10)]
+    changes += [change("default/4", b"broken", 90), change("default/5", None), change("dark/d", b"broken")]
+    whole, parts = started(), started()
+    whole.apply_changes([change("default/9", grey(180))])  # open, so that the rest is taken at once
+    expected = whole.apply_changes(changes)
+    found = parts.apply_changes(changes)
+    assert parts.in_force == whole.in_force
+    assert sorted(map(repr, found)) == sorted(map(repr, expected))
 
 
 def test_an_image_is_judged_against_the_gallery_that_it_names():

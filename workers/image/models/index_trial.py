@@ -11,13 +11,13 @@ from workers.image.models.flat_index import Vectors
 TRIED: Final = 100
 """Members that are searched for."""
 NEAREST: Final = 10
-WANTED: Final = 0.97
+WANTED: Final = 0.98
 """Share of the NEAREST others of a member that are to be among what the index names: 0.95 is to be held, and
 a sample of TRIED may be off by a point."""
 DEEPEST: Final = 4_000
 """Members compared exactly at most: at 320 numbers that takes some 3 ms."""
 SHALLOWEST: Final = 50
-SPARE: Final = 1.2
+SPARE: Final = 1.3
 """Asked so many times as deep as the sample needs."""
 BLOCK: Final = 4_000
 
