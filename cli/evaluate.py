@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from cli.evaluate_lanes import LANES, choose_lanes
 from cli.evaluate_posts import read_posts
 from cli.options import fail
 
@@ -49,6 +50,9 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(metavar="V.kv", help="Word vectors: the heads zmap and zmap_wmap."),
         ] = None,
+        lanes: Annotated[
+            str | None, typer.Option(metavar="NAMES", help="Judge these lanes too: static, cascade.")
+        ] = None,
         across: Annotated[
             str | None, typer.Option(metavar="FIELD", help="Learn from some events, judge on others.")
         ] = None,
@@ -77,14 +81,15 @@ def register(app: typer.Typer) -> None:
           feedsight eval news.jsonl --labels news.yaml --shots 0,8,64 --compare
           feedsight eval news.jsonl --labels news.yaml --shots 8 --seeds 2 --peers setfit
           feedsight eval news.jsonl --labels news.yaml --compare --vectors word2vec.kv --nli ./bart-mnli
+          feedsight eval news.jsonl --labels news.yaml --lanes static,cascade
           feedsight eval tweets.jsonl --labels kinds.yaml --across event --plot c.png
         """
         from cli.evaluate_table import as_json as to_json
         from cli.evaluate_table import best_informed, heading, line_of, print_confusions
         from workers.errors import FatalError
+        from workers.text.encoders import Encoders
         from workers.text.heads.peers import choose_peers
         from workers.text.label_set import load_label_set
-        from workers.text.models import SentenceEncoder
 
         counts = _counts(shots)
         if plot is not None and not plot.absolute().parent.is_dir():
@@ -95,8 +100,12 @@ def register(app: typer.Typer) -> None:
             if chosen is None:
                 chosen = None if compare else HEADS
             others = _names(peers) if peers is not None else (None if compare else ())
-            encoder = SentenceEncoder(model, threads=threads)
+            if model in LANES:
+                raise FatalError(f"--model {model} is a lane: --lanes {model} judges it beside the others")
+            encoders = Encoders(model, threads=threads)
+            encoder = encoders.sentence
             judged = _heads(chosen, None)  # a wrong name is said before minutes of work
+            judged += choose_lanes(_names(lanes or ""), encoders)
             judged += choose_peers(others, encoder.source, nli)
             encoder.load()
             space, collection = read_posts(posts, label_set, encoder, field=field, across=across, limit=limit)

@@ -157,3 +157,34 @@ def test_eval_of_a_label_set_with_examples_of_its_own(tmp_path: Path) -> None:
     assert np.sum(json.loads(done.stdout)["results"][0]["confusion"]) == 3
     done = CliRunner().invoke(create_app(), [*command, "--plot", str(tmp_path / "no" / "c.png")])
     assert (done.exit_code, "no such folder" in done.stderr) == (2, True)
+
+
+def test_eval_judges_the_faster_lanes_beside(tmp_path: Path) -> None:
+    sports, business = "The striker scores in match {}", "Shares of bank {} fall after a loss"
+    posts = [{"text": t.format(i), "label": n} for i in range(8) for t, n in ((sports, "s"), (business, "b"))]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, posts)))
+    (tmp_path / "l.yaml").write_text(
+        "name: x\nlabels:\n- {name: s, description: sports and matches}\n"
+        "- {name: b, description: business and banks}\n"
+    )
+    command = [
+        "eval",
+        str(tmp_path / "p.jsonl"),
+        "--labels",
+        str(tmp_path / "l.yaml"),
+        "--json",
+        "--threads",
+        "1",
+    ]
+    shots = ["--shots", "0,2", "--seeds", "1"]
+    done = CliRunner().invoke(create_app(), [*command, *shots, "--lanes", "static,cascade"])
+
+    assert done.exit_code == 0, done.output
+    found = {
+        (row["head"], row["shots"]): row["accuracy"]["mean"] for row in json.loads(done.stdout)["results"]
+    }
+    assert found["static lane", 2] == found["cascade lane", 2] == found["product", 2] == 1
+    done = CliRunner().invoke(create_app(), [*command, "--model", "static"])
+    assert (done.exit_code, "--lanes static" in done.stderr) == (2, True)
+    done = CliRunner().invoke(create_app(), [*command, "--lanes", "fast"])
+    assert (done.exit_code, "no lane 'fast'" in done.stderr) == (2, True)
