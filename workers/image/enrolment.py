@@ -8,8 +8,9 @@ import hashlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from typing import Final
@@ -25,6 +26,8 @@ from workers.image.modes.base import DecodedImage, Mode
 
 STEP: Final = 4
 """References described at a time."""
+AHEAD: Final = 4
+"""Steps under way: threads of lower priority often wait for a core, for which the model should not wait."""
 WAITS_S: Final = (0.2, 1.0)
 """Before a reference that could not be fetched is tried again."""
 LESS_IMPORTANT: Final = 10
@@ -33,6 +36,8 @@ LESS_IMPORTANT: Final = 10
 Known = Callable[[str], object | None]
 """Gives what was described before for content of a hash."""
 Prepared = Entry | tuple[Reference, PipelineError]
+Found = tuple[Reference, DecodedImage | PipelineError | object]
+"""A reference without its bytes, and its image, what is wrong with it, or what is known of it."""
 
 
 def lower_priority() -> None:
@@ -80,27 +85,40 @@ class Enrolment:
             known: what needs not be fetched, decoded and described again.
         """
         rest = iter(references)
-        while step := list(islice(rest, STEP)):
-            if not threading.main_thread().is_alive():
-                return  # the process ends, and would wait for this thread
-            kept = [_without_content(reference) for reference in step]
-            former = [known(r.sha256) if r.sha256 and r.content is None else None for r in step]
-            if all(made is not None for made in former):  # nothing to fetch, to decode or to describe
-                yield from (Entry(r, made, member_digest(r)) for r, made in zip(kept, former, strict=True))
-                continue
-            found = list(self._pool.map(lambda one: self._found(one, known), step))
-            images = [(ref, image) for ref, image in found if isinstance(image, DecodedImage)]
-            described = iter(self._describing.submit(_described, mode, images).result() if images else ())
-            for reference, content in found:
-                made = next(described) if isinstance(content, DecodedImage) else content
-                if isinstance(made, PipelineError):
-                    yield reference, made
-                else:
-                    yield Entry(reference, made, member_digest(reference))
+        ahead: deque[Future[list[Prepared]]] = deque()
+        while True:
+            while len(ahead) < AHEAD and (step := list(islice(rest, STEP))):
+                ahead.append(self._started(mode, step, known))
+            if not ahead or not threading.main_thread().is_alive():
+                return  # where the process ends it would wait for this thread
+            yield from ahead.popleft().result()
 
-    def _found(
-        self, reference: Reference, known: Known
-    ) -> tuple[Reference, DecodedImage | PipelineError | object]:
+    def _started(self, mode: Mode, step: Sequence[Reference], known: Known) -> "Future[list[Prepared]]":
+        """Have a step prepared: fetched and decoded beside the steps before it, described after them."""
+        former = [known(r.sha256) if r.sha256 and r.content is None else None for r in step]
+        if all(made is not None for made in former):  # nothing to fetch, to decode or to describe
+            done: Future[list[Prepared]] = Future()
+            kept = zip(step, former, strict=True)
+            done.set_result([Entry(r, made, member_digest(r)) for r, made in kept])
+            return done
+        coming = [self._pool.submit(self._found, one, known) for one in step]
+        return self._describing.submit(self._finished, mode, coming)
+
+    def _finished(self, mode: Mode, coming: "Sequence[Future[Found]]") -> list[Prepared]:
+        """Describe a step; runs in the thread that lets others go first at the model."""
+        found = [one.result() for one in coming]
+        images = [(ref, image) for ref, image in found if isinstance(image, DecodedImage)]
+        described = iter(_described(mode, images) if images else ())
+        made: list[Prepared] = []
+        for reference, content in found:
+            result = next(described) if isinstance(content, DecodedImage) else content
+            if isinstance(result, PipelineError):
+                made.append((reference, result))
+            else:
+                made.append(Entry(reference, result, member_digest(reference)))
+        return made
+
+    def _found(self, reference: Reference, known: Known) -> Found:
         """The reference without its bytes, with its hash, and what is known of it, or its image."""
         kept = _without_content(reference)
         try:
