@@ -29,7 +29,7 @@ def load(benchmark: Benchmark, encoder: SentenceEncoder, cache: Path) -> tuple[L
     """Read a collection, and embed it once."""
     names = tuple(benchmark.labels)
     rows = [json.loads(line) for line in (DATA / benchmark.file).open(encoding="utf-8")]
-    kept = cache / f"{benchmark.file.split('/')[0]}.npy"
+    kept = cache / f"{benchmark.file.split('/')[0]}-wide.npy"
     if not kept.exists():
         cache.mkdir(parents=True, exist_ok=True)
         np.save(kept, embed_whole(encoder, [row["text"] for row in rows]))
@@ -65,7 +65,7 @@ def relevance(encoder: SentenceEncoder, cache: Path) -> None:
     both = Benchmark("crisis_events/posts.jsonl", "relevance", labels, "event")
     space, posts = load(both, encoder, cache)
     rows = [json.loads(line) for line in (DATA / both.file).open(encoding="utf-8")]
-    everything = np.load(cache / "crisis_events.npy")
+    everything = np.load(cache / "crisis_events-wide.npy")
     events = np.array([row["event"] for row in rows])
     unrelated = np.array([row["relevance"] == "unrelated" for row in rows])
     judged: list[Contestant] = [HeadContestant("product", create_head), LogisticRegressionPeer()]

@@ -117,16 +117,13 @@ def _has_text(row: Mapping[str, Any]) -> bool:
 
 
 def embed_whole(encoder: "SentenceEncoder", texts: Sequence[str]) -> "NDArray[np.float32]":
-    """Embed texts, long ones by the mean of their windows; float32, shape (n, d), unit rows."""
-    import numpy as np
-
+    """Embed texts, long ones by the mean of their windows; float32, shape (n, width), wide rows."""
     tokens = encoder.tokenise(texts)
-    rows = encoder.encode_tokens(tokens)
+    rows = encoder.encode_tokens_wide(tokens)
     for index, ids in enumerate(tokens):
         if len(ids) >= encoder.max_tokens:
             windows = [window.ids for window in encoder.windows(texts[index])]
-            mean = np.array([len(window) for window in windows], np.float32) @ encoder.encode_tokens(windows)
-            rows[index] = mean / max(float(np.linalg.norm(mean)), 1e-12)
+            rows[index] = encoder.pool(encoder.encode_tokens_wide(windows), [len(ids) for ids in windows])
     return rows
 
 

@@ -197,3 +197,49 @@ def test_head_survives_pickling(head: Head) -> None:
     np.testing.assert_array_equal(
         head.predict_proba(posts), pickle.loads(pickle.dumps(head)).predict_proba(posts)
     )
+
+
+def widen(rows: Embeddings, truth: NDArray[np.int64] | None = None, seed: int = 9) -> Embeddings:
+    """Put middle layers' rows beside embeddings, around one direction, by label where `truth` is given."""
+    rng = np.random.default_rng(seed)
+    common, centres = rng.normal(size=WIDTH), np.random.default_rng(0).normal(size=(9, WIDTH))
+    middle = 3.0 * common + rng.normal(size=rows.shape)
+    if truth is not None:
+        middle += 1.5 * centres[truth]
+    return np.concatenate([rows, unit(middle)], axis=1)
+
+
+@pytest.mark.parametrize("labels", [1, 3])
+@pytest.mark.parametrize("posts", [0, 260])
+def test_wide_rows_of_examples_and_posts_are_taken(head: Head, labels: int, posts: int) -> None:
+    space, examples, unlabelled, _ = make_world(labels)
+    wide = widen(unlabelled)
+    head.fit(space, Examples(widen(examples.embeddings), examples.labels), wide[:posts])
+    check_probabilities(head.predict_proba(wide), len(wide), labels)
+    check_probabilities(head.predict_proba(unlabelled), len(wide), labels)
+
+
+def test_a_head_without_use_for_the_middle_layers_leaves_them_aside(head: Head) -> None:
+    space, examples, posts, _ = make_world(3)
+    if head.name == "product":
+        pytest.skip("it has use for them")
+    head.fit(space, examples, posts)
+    plain = head.predict_proba(posts)
+    head.fit(space, Examples(widen(examples.embeddings), examples.labels), widen(posts))
+    np.testing.assert_array_equal(plain, head.predict_proba(widen(posts)))
+
+
+def test_examples_teach_the_default_head_what_only_the_middle_layers_know() -> None:
+    space, _, posts, truth = make_world(3)
+    rng = np.random.default_rng(3)
+    blurred = unit(posts + 0.6 * rng.normal(size=posts.shape))
+    shown = widen(blurred, truth)
+    known = Examples(shown[:60], truth[:60])
+    plain, wide = create_head(), create_head()
+    plain.fit(space, Examples(blurred[:60], truth[:60]), blurred)
+    wide.fit(space, known, shown)
+    right = [
+        (head.predict_proba(rows)[60:].argmax(axis=1) == truth[60:]).mean()
+        for head, rows in ((plain, blurred), (wide, shown))
+    ]
+    assert right[1] > right[0] + 0.05

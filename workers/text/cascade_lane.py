@@ -72,11 +72,11 @@ class CascadeLane:
         nothing = Examples(fitted.examples.embeddings[:0], fitted.examples.labels[:0])
         self.static.follow(
             replace(knowledge, unlabelled=texts, examples=(), example_labels=()),
-            fitted._replace(unlabelled=fitted.unlabelled[taught], examples=nothing),
+            fitted._replace(unlabelled=fitted.unlabelled[taught], examples=nothing, wide=fitted.wide[taught]),
         )
         seen = self._encoders.batch([knowledge.unlabelled[i] for i in rest])
         static = self.static.predict(seen, np.arange(len(seen))).probabilities
-        sentence = fitted.head.predict_proba(fitted.unlabelled[rest])
+        sentence = fitted.head.predict_proba(fitted.wide[rest])
         return margin_for(
             _margins(static),
             static.argmax(axis=1) == sentence.argmax(axis=1),

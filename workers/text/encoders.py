@@ -19,7 +19,7 @@ MAX_WINDOWS: Final = 32
 """Windows of a document that are embedded; of more, evenly spread ones are taken: some 7,000 words."""
 
 KNOWN_CAPACITY: Final = 20_000
-"""Phrases and examples whose embeddings are remembered: 30 MB, and a label set that changes a word is fitted
+"""Phrases and examples whose embeddings are remembered: 60 MB, and a label set that changes a word is fitted
 anew in the time of that word."""
 
 LaneKind = Literal["sentence", "static", "cascade"]
@@ -89,13 +89,17 @@ class Encoders:
         return frozenset(self.sentence.tokenise([""])[0]) | unknown
 
     def known(self, texts: Sequence[str]) -> Embeddings:
+        """Embed what is said of labels; float32, shape (n, d), unit rows; see `known_wide`."""
+        return self.known_wide(texts)[:, : self.sentence.dimensions]
+
+    def known_wide(self, texts: Sequence[str]) -> Embeddings:
         """Embed what is known of labels; what was embedded before is remembered.
 
         Args:
             texts: n phrases or examples.
 
         Returns:
-            float32, shape (n, d), unit rows.
+            float32, shape (n, width), wide rows (`SentenceEncoder.encode_tokens_wide`).
         """
         with self._known_lock:
             found = {text: self._known[text] for text in texts if text in self._known}
@@ -103,13 +107,13 @@ class Encoders:
                 self._known.move_to_end(text)
         missing = list(dict.fromkeys(text for text in texts if text not in found))
         if missing:
-            found.update(zip(missing, self.sentence.encode(missing), strict=True))
+            found.update(zip(missing, self.sentence.encode_wide(missing), strict=True))
         with self._known_lock:
             self._known.update((text, found[text]) for text in missing[-KNOWN_CAPACITY:])
             while len(self._known) > KNOWN_CAPACITY:
                 self._known.popitem(last=False)
         if not texts:
-            return np.zeros((0, self.sentence.dimensions), np.float32)
+            return np.zeros((0, self.sentence.width), np.float32)
         return np.stack([found[text] for text in texts])
 
     def prepare(self, posts: Sequence[Post], said: Sequence[int], kinds: set[LaneKind]) -> list[PreparedPost]:
@@ -164,11 +168,11 @@ class TextBatch:
             rows: shape (m,), which texts.
 
         Returns:
-            float32, shape (m, d), unit rows, to be written to; and the windows of those that were cut, by
-            their place in `rows`.
+            float32, shape (m, width), wide rows (`SentenceEncoder.encode_tokens_wide`); and the windows of
+            those that were cut, by their place in `rows`, their embeddings of shape (w, d).
         """
         if not len(rows):
-            return np.zeros((0, self._encoders.sentence.dimensions), np.float32), {}
+            return np.zeros((0, self._encoders.sentence.width), np.float32), {}
         missing = rows[~self._embedded[rows]]
         if len(missing):
             self._embed_missing(missing)
@@ -226,17 +230,17 @@ class TextBatch:
             if len(ids) >= encoder.max_tokens
         }
         more = [window.ids for found in cut.values() for window in found[1:]]
-        found = encoder.encode_tokens([*tokens, *more])
+        found = encoder.encode_tokens_wide([*tokens, *more])
         embeddings = found[: len(tokens)]
         next_more = len(tokens)
         for at, windows in cut.items():
             own = np.concatenate([embeddings[at : at + 1], found[next_more : next_more + len(windows) - 1]])
             next_more += len(windows) - 1
-            self._windows[chosen[at]] = ([(window.start, window.end) for window in windows], own)
-            mean = np.array([len(window.ids) for window in windows], np.float32) @ own
-            embeddings[at] = mean / max(float(np.linalg.norm(mean)), 1e-12)
+            spans = [(window.start, window.end) for window in windows]
+            self._windows[chosen[at]] = (spans, np.ascontiguousarray(own[:, : encoder.dimensions]))
+            embeddings[at] = encoder.pool(own, [len(window.ids) for window in windows])
         if not len(self._embeddings):
-            self._embeddings = np.zeros((len(self), encoder.dimensions), np.float32)
+            self._embeddings = np.zeros((len(self), encoder.width), np.float32)
         self._embeddings[rows] = embeddings
         self._embedded[rows] = True
 

@@ -52,12 +52,21 @@ Encode = Callable[[Sequence[str]], Embeddings]
 
 
 class Fitted(NamedTuple):
-    """The labels, embedded by the sentence model, and the head fitted to them."""
+    """The labels, embedded by the sentence model, and the head fitted to them.
+
+    Attributes:
+        space: what is said of the labels.
+        examples: plain embeddings, shape (n, d), as for `unlabelled`.
+        unlabelled: the stream's sample.
+        head: fitted; takes wide rows.
+        wide: wide rows of the sample, and of the examples after them, as the head takes them.
+    """
 
     space: LabelSpace
     examples: Examples
     unlabelled: Embeddings
     head: Head
+    wide: Embeddings = np.zeros((0, 0), np.float32)
 
 
 class Prediction(NamedTuple):
@@ -158,25 +167,51 @@ def label_space(knowledge: Knowledge, encode: Encode) -> LabelSpace:
     )
 
 
-def fit_head(knowledge: Knowledge, encode: Encode, encode_stream: Encode | None = None) -> Fitted:
+def fit_head(
+    knowledge: Knowledge,
+    encode: Encode,
+    encode_examples: Encode | None = None,
+    encode_stream: Encode | None = None,
+) -> Fitted:
     """Embed what is known and fit the default head to it.
 
     Args:
         knowledge: the texts.
-        encode: embeds what is said of labels, and examples.
-        encode_stream: embeds the unlabelled sample; `encode` where it is left out.
+        encode: embeds what is said of labels.
+        encode_examples: embeds examples, in wide rows or not; `encode` where it is left out.
+        encode_stream: embeds the unlabelled sample likewise; `encode_examples` where it is left out.
     """
     space = label_space(knowledge, encode)
-    examples = Examples(encode(knowledge.examples), np.array(knowledge.example_labels, np.int64))
-    unlabelled = (encode_stream or encode)(knowledge.unlabelled)
-    head = create_head(multi_label=knowledge.independent, none_of_these=knowledge.none_of_these)
-    head.fit(space, examples, unlabelled)
-    return Fitted(space, examples, unlabelled, head)
+    encode_examples = encode_examples or encode
+    examples = encode_examples(knowledge.examples)
+    unlabelled = (encode_stream or encode_examples)(knowledge.unlabelled)
+    labels = np.array(knowledge.example_labels, np.int64)
+    head = _new_head(knowledge)
+    head.fit(space, Examples(examples, labels), unlabelled)
+    width = space.phrase_embeddings.shape[1]
+    return Fitted(
+        space,
+        Examples(examples[:, :width], labels),
+        unlabelled[:, :width],
+        head,
+        np.concatenate([unlabelled, examples]),
+    )
+
+
+def fit_narrow(knowledge: Knowledge, fitted: Fitted) -> Head:
+    """Fit the default head to plain embeddings alone, for texts of which no more is known."""
+    head = _new_head(knowledge)
+    head.fit(fitted.space, fitted.examples, fitted.unlabelled)
+    return head
+
+
+def _new_head(knowledge: Knowledge) -> Head:
+    return create_head(multi_label=knowledge.independent, none_of_these=knowledge.none_of_these)
 
 
 def fit_lane_head(encoders: Encoders, knowledge: Knowledge) -> Fitted:
     """Fit the default head by the sentence model; only the stream's sample is not worth remembering."""
-    return fit_head(knowledge, encoders.known, encoders.sentence.encode)
+    return fit_head(knowledge, encoders.known, encoders.known_wide, encoders.sentence.encode_wide)
 
 
 def of_silence(knowledge: Knowledge) -> float:
@@ -210,7 +245,8 @@ class SentenceLane:
         """Embed and classify."""
         if self._head is None:
             raise FatalError("the lane is not fitted", reason="model_load")
-        embeddings, windows = batch.embed(rows)
-        probabilities = self._head.predict_proba(embeddings)
+        wide, windows = batch.embed(rows)
+        probabilities = self._head.predict_proba(wide)
+        embeddings = np.ascontiguousarray(wide[:, : self._encoders.sentence.dimensions])
         probabilities[batch.silent(rows)] = self._of_silence
         return Prediction(probabilities, embeddings, windows)

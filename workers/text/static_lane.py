@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workers.errors import FatalError
 from workers.text.encoders import Encoders, LaneKind, Rows, TextBatch
 from workers.text.heads.base import Head
-from workers.text.lane import Fitted, Knowledge, Prediction, fit_lane_head, of_silence
+from workers.text.lane import Fitted, Knowledge, Prediction, fit_lane_head, fit_narrow, of_silence
 from workers.text.models import RidgeMap, fit_ridge
 from workers.text.student import Student, probabilities_of, teach
 from workers.text.vocabulary import WordTable
@@ -65,13 +65,15 @@ class StaticLane:
         """
         vocabulary = self._encoders.vocabulary
         held = vocabulary.vectors
-        self._head = fitted.head
+        self._head = None
         self._multi = knowledge.independent
         self._open = knowledge.none_of_these
         self._of_silence = of_silence(knowledge)
         rows = np.concatenate([fitted.unlabelled, fitted.examples.embeddings])
         self._student = None
         self._table = None
+        if len(knowledge.unlabelled) < MIN_FOR_STUDENT:  # words know nothing of the model's middle layers
+            self._head = fit_narrow(knowledge, fitted)
         if len(rows) < MIN_FOR_MAP:
             return
         counts = vocabulary.counts(vocabulary.tokenise([*knowledge.unlabelled, *knowledge.examples]))
@@ -124,7 +126,7 @@ class StaticLane:
 
     def _targets(self, fitted: Fitted) -> Floats:
         """What the student is taught: the head's word on the sample, the truth on the examples."""
-        found = fitted.head.predict_proba(np.concatenate([fitted.unlabelled, fitted.examples.embeddings]))
+        found = fitted.head.predict_proba(fitted.wide)
         if self._open:  # none of these is a label like the others here
             found = np.concatenate([found, 1 - found.sum(axis=1, keepdims=True)], axis=1)
         first = len(fitted.unlabelled)

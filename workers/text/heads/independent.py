@@ -13,6 +13,7 @@ from workers.text.heads.mixture import LinearScores
 from workers.text.heads.neighbours import MOST_REFERENCES, nearest
 from workers.text.heads.phrases import NAME_WEIGHT, SHARPNESS, prototypes, unit_rows
 from workers.text.heads.whitening import Matrix
+from workers.text.heads.widening import narrow
 
 PROTOTYPE_WEIGHT: Final = 4.0
 """Examples that a label's phrases count for."""
@@ -45,6 +46,7 @@ class Similarity:
 
     def measure(self, embeddings: Embeddings) -> Matrix:
         """Measure posts; float64, shape (m, L)."""
+        embeddings = narrow(embeddings, self.centres.shape[1])
         alone = np.asarray(embeddings @ self.centres.T + self.offsets, dtype=np.float64)
         if len(self.references) < FEWEST_POSTS or not len(embeddings):
             return alone
@@ -63,6 +65,8 @@ def fit_similarity(space: LabelSpace, examples: Examples, unlabelled: Embeddings
         unlabelled: a sample of the stream; may be empty.
     """
     base = prototypes(space, NAME_WEIGHT)
+    unlabelled = narrow(unlabelled, base.shape[1])
+    examples = Examples(narrow(examples.embeddings, base.shape[1]), examples.labels)
     rows, which = np.unique(examples.embeddings, axis=0, return_inverse=True)
     which = which.reshape(-1)
     held = np.zeros((len(rows), len(base)), bool)
@@ -117,6 +121,7 @@ class IndependentHead:
 
     def fit(self, space: LabelSpace, examples: Examples, unlabelled: Embeddings) -> None:
         """Fit to labels, examples (n may be 0) and an unlabelled sample of the stream (may be empty)."""
+        examples = Examples(narrow(examples.embeddings, space.phrase_embeddings.shape[1]), examples.labels)
         similarity = fit_similarity(space, examples, unlabelled)
         rows, which = np.unique(examples.embeddings, axis=0, return_inverse=True)
         held = np.zeros((len(rows), len(space.names)))

@@ -9,6 +9,7 @@ from workers.text.heads.base import Embeddings, Examples, LabelSpace
 from workers.text.heads.logistic import fit_towards
 from workers.text.heads.mixture import LinearScores, softmax
 from workers.text.heads.phrases import filter_probability, of_labels, prototypes, unit_rows
+from workers.text.heads.widening import narrow
 
 PENALTY: Final = 0.1
 """The inverse of scikit-learn's C: with unit rows C = 10 is near the best from 4 to 500 examples a label."""
@@ -30,6 +31,7 @@ class LinearHead:
     def fit(self, space: LabelSpace, examples: Examples, unlabelled: Embeddings) -> None:  # noqa: ARG002
         """Fit to the examples; unlabelled posts play no part."""
         count = len(space.names)
+        examples = Examples(narrow(examples.embeddings, space.phrase_embeddings.shape[1]), examples.labels)
         if count == 1:
             centre = prototypes(space) + of_labels(examples).embeddings.sum(axis=0, dtype=np.float64)
             self._scores = LinearScores(unit_rows(centre), np.zeros(1))
@@ -43,5 +45,5 @@ class LinearHead:
 
     def predict_proba(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """Probabilities, float32, shape (m, L)."""
-        scores = self._scores.score(embeddings.astype(np.float64))
+        scores = self._scores.score(narrow(embeddings, self._scores.weights.shape[1]).astype(np.float64))
         return filter_probability(scores) if scores.shape[1] == 1 else softmax(scores).astype(np.float32)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.text.heads.base import Embeddings
+from workers.text.heads.phrases import unit_rows
 from workers.text.heads.whitening import Matrix
 
 NEIGHBOURS: Final = 15
@@ -54,6 +55,13 @@ def nearest(
     return places, weights
 
 
+def cut(rows: Embeddings, width: int) -> Embeddings:
+    """The first `width` numbers of rows, scaled to length 1; the middle layers say little of who is near."""
+    if rows.shape[1] == width:
+        return rows
+    return unit_rows(rows[:, :width]).astype(np.float32)
+
+
 def purity(labels: NDArray[np.int64], places: NDArray[np.int64]) -> float:
     """Compute the share of neighbours with a post's own label, in [0, 1]: how smooth labels lie."""
     return float((labels[places] == labels[:, None]).mean())
@@ -73,6 +81,6 @@ class NeighbourVote:
 
     def score(self, embeddings: Embeddings) -> Matrix:
         """Score posts by the logarithm of their neighbours' weighted posteriors; float64, shape (m, L)."""
-        places, weights = nearest(embeddings, self.references, NEIGHBOURS)
+        places, weights = nearest(cut(embeddings, self.references.shape[1]), self.references, NEIGHBOURS)
         vote = np.einsum("mk,mkl->ml", weights, self.posteriors[places])
         return np.asarray(np.log(vote + FLOOR), dtype=np.float64)

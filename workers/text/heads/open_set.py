@@ -7,6 +7,7 @@ from workers.text.heads.base import Embeddings, Examples, Head, LabelSpace
 from workers.text.heads.independent import Similarity, fit_similarity
 from workers.text.heads.level import Level, fit_level
 from workers.text.heads.phrases import of_labels
+from workers.text.heads.widening import narrow
 
 BEST_OF_REST, BEST_OF_ABOUT = 0.07, 0.20
 """Similarity to the nearest label of posts about other things and of posts about one of them."""
@@ -41,7 +42,8 @@ class OpenSetHead:
         # examples gather around their mean and would raise the level for others: only phrases measure
         nothing = Examples(examples.embeddings[:0], examples.labels[:0])
         similarity = fit_similarity(space, nothing, unlabelled)
-        posts = np.concatenate([similarity.references, examples.embeddings]).astype(np.float32)
+        known = narrow(examples.embeddings, space.phrase_embeddings.shape[1])
+        posts = np.concatenate([similarity.references, known]).astype(np.float32)
         measured = similarity.measure(posts).max(axis=1)
         unknown = np.full(len(similarity.references), np.nan)
         truth = np.concatenate([unknown, (examples.labels >= 0).astype(np.float64)])

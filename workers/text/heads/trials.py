@@ -26,7 +26,7 @@ class Collection:
 
     Attributes:
         texts: the n posts.
-        embeddings: shape (n, d), unit rows.
+        embeddings: shape (n, d), unit rows; or wide (`base.Embeddings`).
         labels: shape (n,), in [0, L).
         groups: where examples come from other groups (events) than the posts judged: each post's; else None.
         given: the last rows that are examples in every draw, and never judged.

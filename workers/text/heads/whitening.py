@@ -51,6 +51,11 @@ class Whitening:
         shrunk = (1.0 - amount) * np.maximum(variances, 0.0) + amount * level
         return cls(centre, axes / np.sqrt(shrunk), amount)
 
+    def undone(self, weights: Matrix, bias: NDArray[np.float64]) -> tuple[Matrix, NDArray[np.float64]]:
+        """Turn weights, shape (L, d), and biases, shape (L,), for whitened rows into those for plain ones."""
+        plain = weights @ self.basis.T
+        return plain, bias - plain @ self.mean
+
     def apply(self, embeddings: Embeddings) -> Matrix:
         """Map embeddings, shape (m, d), to float64 of the same shape."""
         return np.asarray((embeddings - self.mean) @ self.basis, dtype=np.float64)

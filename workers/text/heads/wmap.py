@@ -41,6 +41,7 @@ class WmapHead:
 
     def __init__(self, mapping: Matrix | None = None) -> None:
         self._mapping = mapping
+        self._width = 0
         self._centres = np.zeros((0, 0))
         self._gram = np.zeros((0, 0))
         self._cross = np.zeros((0, 0))
@@ -50,6 +51,7 @@ class WmapHead:
     def fit(self, space: LabelSpace, examples: Examples, unlabelled: Embeddings) -> None:  # noqa: ARG002
         """Choose λ and fit W; unlabelled posts play no part."""
         known = of_labels(examples)
+        self._width = space.phrase_embeddings.shape[1]
         self._centres = self._mapped(prototypes(space))
         width = self._centres.shape[1]
         self._gram, self._cross = np.zeros((width, width)), np.zeros((width, width))
@@ -72,7 +74,8 @@ class WmapHead:
         return softmax(SHARPNESS * cosines).astype(np.float32)
 
     def _mapped(self, rows: Embeddings | Matrix) -> Matrix:
-        return unit_rows(rows if self._mapping is None else rows @ self._mapping)
+        own = rows[:, : self._width]
+        return unit_rows(own if self._mapping is None else own @ self._mapping)
 
     def _change(self, examples: Examples, sign: float) -> None:
         rows, targets = self._mapped(examples.embeddings), self._centres[examples.labels]

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from workers.text.heads.base import Embeddings, Examples, LabelSpace
 from workers.text.heads.mixture import softmax
 from workers.text.heads.phrases import SHARPNESS, filter_probability, prototypes, unit_rows
+from workers.text.heads.widening import narrow
 
 
 class ZeroShotHead:
@@ -28,7 +29,7 @@ class ZeroShotHead:
 
     def predict_proba(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """Probabilities, float32, shape (m, L)."""
-        cosines = unit_rows(embeddings) @ self._centres.T
+        cosines = unit_rows(narrow(embeddings, self._centres.shape[1])) @ self._centres.T
         if cosines.shape[1] == 1:
             return filter_probability(cosines)
         return softmax(SHARPNESS * cosines).astype(np.float32)

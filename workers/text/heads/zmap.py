@@ -12,6 +12,7 @@ from workers.text.heads.base import Embeddings, Examples, LabelSpace
 from workers.text.heads.mixture import softmax
 from workers.text.heads.phrases import SHARPNESS, filter_probability, prototypes, unit_rows
 from workers.text.heads.whitening import Matrix
+from workers.text.heads.widening import narrow
 
 DEFAULT_RIDGE: Final = 10.0
 """α on 20,000 unit rows. 5 to 12 is best; at 0 the largest singular value is 13.7, at 10 it is 1.8."""
@@ -140,7 +141,8 @@ class ZmapHead:
 
     def predict_proba(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """Probabilities, float32, shape (m, L)."""
-        cosines = unit_rows(embeddings @ self._mapping) @ self._centres.T
+        mapped = narrow(embeddings, len(self._mapping)) @ self._mapping
+        cosines = unit_rows(mapped) @ self._centres.T
         if cosines.shape[1] == 1:
             return filter_probability(cosines)
         return softmax(SHARPNESS * cosines).astype(np.float32)

@@ -4,8 +4,9 @@ Run as a child process (`python -m workers.text.models.export SOURCE FOLDER`), s
 torch. Writes model.onnx, weights.bin, tokenizer.json and meta.json.
 
 The graph takes int64 `input_ids` and `attention_mask`, both (batch, length), and gives float32 unit rows
-(batch, d): pooling and normalising are part of it. The matrix products are in int8 (see quantise.py) where
-that keeps the rows.
+(batch, d): pooling and normalising are part of it. A second output, `middle`, (batch, e), holds unit rows of
+the middle layers, which know of tone and urgency what the last has forgotten. The matrix products are in int8
+(see quantise.py) where that keeps the rows.
 """
 
 import json
@@ -21,11 +22,14 @@ import onnxruntime
 from workers.text.models.calibration import CALIBRATION_TEXTS, CHECK_TEXTS
 from workers.text.models.quantise import quantise
 
-EXPORT_VERSION: Final = "4"
+EXPORT_VERSION: Final = "5"
 """Part of the cache key: raise it when what is written changes."""
 
 MAX_TOKENS: Final = 256
 """The longest window, in tokens; longer texts are cut into windows."""
+
+FEWEST_LAYERS: Final = 4
+"""Layers below which none of them is in the middle."""
 
 MIN_COSINE: Final = 0.98
 """Mean cosine against torch below which the quantised model is not used and float32 is kept."""
@@ -40,7 +44,8 @@ def export(source: str, folder: Path, *, float32: bool = False) -> dict[str, Any
         float32: leave the matrix products as they are, for a GPU.
 
     Returns:
-        What meta.json holds: dimensions, max_tokens, prompt, quantised, cosine (mean, against torch).
+        What meta.json holds: dimensions, middle (e; 0 where the model shows no layers), max_tokens, prompt,
+        quantised, cosine (mean, against torch).
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -52,32 +57,24 @@ def export(source: str, folder: Path, *, float32: bool = False) -> dict[str, Any
         raise ValueError("the model has no fast tokenizer")
     prompt = (model.prompts or {}).get(model.default_prompt_name or "", "") or ""
 
-    class Unit(torch.nn.Module):  # type: ignore[misc]
-        """Ids and mask to unit rows."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            features = {"input_ids": input_ids, "attention_mask": attention_mask}
-            rows = self.model(features)["sentence_embedding"]
-            return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
-
     sample = torch.randint(5, 900, (2, 7))
     mask = torch.ones_like(sample)
     mask[1, 5:] = 0
     shape = {0: "batch", 1: "length"}
     raw = folder / "raw.onnx"
+    graph = _graph_of(model)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        found = graph(sample, mask)
+        names = ["rows", "middle"][: len(found)]
         torch.onnx.export(
-            Unit(),
+            graph,
             (sample, mask),
             str(raw),
             input_names=["input_ids", "attention_mask"],
-            output_names=["rows"],
-            dynamic_axes={"input_ids": shape, "attention_mask": shape, "rows": {0: "batch"}},
+            output_names=names,
+            dynamic_axes={"input_ids": shape, "attention_mask": shape}
+            | {name: {0: "batch"} for name in names},
             opset_version=17,
             dynamo=False,  # the tracing exporter gives the graph that ONNX Runtime's fusions know
         )
@@ -104,6 +101,7 @@ def export(source: str, folder: Path, *, float32: bool = False) -> dict[str, Any
     meta = {
         "source": source,
         "dimensions": int(expected.shape[1]),
+        "middle": int(found[1].shape[1]) if len(found) > 1 else 0,
         "max_tokens": max_tokens,
         "prompt": prompt,
         "quantised": quantised,
@@ -111,6 +109,35 @@ def export(source: str, folder: Path, *, float32: bool = False) -> dict[str, Any
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
     return meta
+
+
+def _graph_of(model: Any) -> Any:
+    """The module that is exported: ids and mask to unit rows, and to those of the middle layers."""
+    import torch
+
+    config: Any = getattr(getattr(model[0], "model", None), "config", None)
+    if hasattr(config, "output_hidden_states"):
+        config.output_hidden_states = True
+
+    class Rows(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            found = self.model({"input_ids": input_ids, "attention_mask": attention_mask})
+            rows = _unit(found["sentence_embedding"])
+            layers = (found.get("all_layer_embeddings") or ())[1:]
+            if len(layers) < FEWEST_LAYERS:
+                return (rows,)
+            kept = attention_mask.unsqueeze(-1).to(rows.dtype)
+            total: Any = sum(layers[len(layers) // 2 - 1 : -1])
+            return rows, _unit((total * kept).sum(dim=1))
+
+    def _unit(rows: torch.Tensor) -> torch.Tensor:
+        return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+    return Rows()
 
 
 def _put_weights_aside(graph: Path) -> None:

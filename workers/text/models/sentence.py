@@ -39,7 +39,7 @@ _MANY_PARTS: Final = 4
 _EXPORT_TIMEOUT_S: Final = 1_800
 """The longest an export may take, in seconds: a large model may have to be fetched first."""
 
-_EXPORT_VERSION: Final = "4"
+_EXPORT_VERSION: Final = "5"
 """Part of the cache key; tests hold it equal to the one in export.py, which this module never imports."""
 
 Embeddings = NDArray[np.float32]
@@ -77,6 +77,8 @@ class SentenceEncoder:
         self.name = Path(self.source).name
         self.threads = threads or available_cores()
         self.dimensions = 0
+        self.width = 0
+        """Of wide rows: the dimensions, and those of the middle layers where the model shows them."""
         self.max_tokens = 0
         self.key = ""
         """Names the exported model in the cache; what is derived from it is kept under the same key."""
@@ -112,6 +114,7 @@ class SentenceEncoder:
 
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         self.dimensions = int(meta["dimensions"])
+        self.width = self.dimensions + int(meta["middle"])
         self.max_tokens = int(meta["max_tokens"])
         self._prompt = str(meta["prompt"])
         definition = (folder / "tokenizer.json").read_text(encoding="utf-8")
@@ -171,15 +174,28 @@ class SentenceEncoder:
         """
         return self.encode_tokens(self.tokenise(texts))
 
+    def encode_wide(self, texts: Sequence[str]) -> Embeddings:
+        """Embed texts by their last and their middle layers; see `encode_tokens_wide`."""
+        return self.encode_tokens_wide(self.tokenise(texts))
+
     def encode_tokens(self, ids: Sequence[Sequence[int]]) -> Embeddings:
         """Embed token ids, each sequence at most `max_tokens` long.
-
-        Works through them by length, so that padding costs next to nothing.
 
         Returns:
             float32, shape (n, d), unit rows, in the order given.
         """
-        rows = np.empty((len(ids), self.dimensions), np.float32)
+        return np.ascontiguousarray(self.encode_tokens_wide(ids)[:, : self.dimensions])
+
+    def encode_tokens_wide(self, ids: Sequence[Sequence[int]]) -> Embeddings:
+        """Embed token ids, each sequence at most `max_tokens` long, by their last and their middle layers.
+
+        Works through them by length, so that padding costs next to nothing.
+
+        Returns:
+            float32, shape (n, width), in the order given: unit rows of d numbers, the embedding, and beside
+            them unit rows of what the layers from the middle to the last but one give, averaged.
+        """
+        rows = np.empty((len(ids), self.width), np.float32)
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         if self._device == "cuda":
             parts = sub_batches(lengths, 1, most=_GPU_TOKENS)
@@ -194,7 +210,10 @@ class SentenceEncoder:
                 sequence = ids[index]
                 tokens[row, : len(sequence)] = sequence
                 mask[row, : len(sequence)] = 1
-            rows[part] = self._session.run(None, {"input_ids": tokens, "attention_mask": mask})[0]
+            found = self._session.run(None, {"input_ids": tokens, "attention_mask": mask})
+            rows[part, : self.dimensions] = found[0]
+            if len(found) > 1:
+                rows[part, self.dimensions :] = found[1]
 
         if len(parts) > 1 and self.threads > 1 and self._device == "cpu":
             for _ in self._pool.map(embed, parts):
@@ -203,6 +222,21 @@ class SentenceEncoder:
             for part in parts:
                 embed(part)
         return rows
+
+    def pool(self, rows: Embeddings, lengths: Sequence[int]) -> Embeddings:
+        """Average the wide rows of a text's windows.
+
+        Args:
+            rows: shape (w, width).
+            lengths: of the windows, in tokens; how much each counts.
+
+        Returns:
+            float32, shape (width,), each part of length 1.
+        """
+        mean = np.asarray(np.array(lengths, np.float32) @ rows, np.float32)
+        for part in (mean[: self.dimensions], mean[self.dimensions :]):
+            part /= max(float(np.linalg.norm(part)), 1e-12)
+        return mean
 
 
 def sub_batches(
