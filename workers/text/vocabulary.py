@@ -13,8 +13,8 @@ from workers.text.models import RidgeMap, SentenceEncoder, WordVectors, load_wor
 from workers.text.word_keys import Words, chunks, find_words
 from workers.text.word_rows import WordRows
 
-_MEMORY: Final = 200_000
-"""Rare words whose pieces are remembered."""
+_MEMORY: Final = 50_000
+"""Rare words whose pieces are remembered, at least; 4 MB."""
 
 _MAX_LETTERS: Final = 64
 """Of a rare word, from which its pieces are found."""
