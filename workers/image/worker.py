@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar, Final
 
+import numpy as np
+
 from config import ImageSettings
 from schemas import ImageMessage, ImageResult, Reference
 from workers.base import Applied, Change
@@ -113,6 +115,7 @@ class ImageWorker:
         """
         mode = self._create_mode(self._settings)
         self._model = mode.model
+        _start_multiplying_threads()
         enrolment = Enrolment(self._decoder, self._claim_checks, self._threads)
         self._galleries = Galleries(self._settings, mode, enrolment, self.gallery)
         if self._settings.references is None:
@@ -257,6 +260,16 @@ class ImageWorker:
             heat_map=finding.heat_map if self._settings.heat_maps else None,
             compared_with=finding.compared_with,
         )
+
+
+def _start_multiplying_threads() -> None:
+    """Have numpy start the threads that multiply matrices, of which matching needs some, at this priority.
+
+    It starts them where they are needed first, and again after the process has forked. Where that is a thread
+    of lower priority, one that learns, matching waits for threads of lower priority ever after.
+    """
+    square = np.ones((512, 512), np.float32)
+    _ = square @ square
 
 
 def create_image_worker(settings: ImageSettings) -> ImageWorker:

@@ -73,3 +73,12 @@ def test_references_are_described_by_a_thread_that_lets_others_first() -> None:
     assert isinstance(made, Entry)
     assert described == [True]
     assert not lets_others_first()
+
+
+def test_who_describes_has_the_priority_of_who_made_the_enrolment_and_not_of_who_calls_it() -> None:
+    """A thread inherits the priority of the thread that starts it, and so would the model's own."""
+    settings, before = ImageSettings(), set(threading.enumerate())
+    enrolment = Enrolment(Decoder(10**6, 10**6), ClaimChecks(settings), 2)
+    names = [thread.name for thread in set(threading.enumerate()) - before]
+    enrolment.close()
+    assert any(name.startswith("describe") for name in names)
