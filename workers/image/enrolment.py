@@ -67,9 +67,9 @@ class Enrolment:
         self._decoder = decoder
         self._claim_checks = claim_checks
         self._pool = ThreadPoolExecutor(threads, "enrol", initializer=lower_priority)
-        # Not of lower priority: while it has its turn at the model matching waits for it, and the threads that
-        # the model starts have the priority of who used it first. So it is started here: a thread has the
-        # priority of who starts it.
+        # Not of lower priority: while it has its turn at the model matching waits for it, and the model's
+        # threads have the priority of who used it first. So it is started here: a thread has the priority of
+        # who starts it.
         self._describing = ThreadPoolExecutor(1, "describe", initializer=let_others_first)
         self._describing.submit(int).result()
         self._sleep = sleep
