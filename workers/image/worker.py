@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar, Final
 
-import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from config import ImageSettings
 from schemas import ImageMessage, ImageResult, Reference
@@ -21,6 +21,7 @@ from workers.image.live_gallery import Generation
 from workers.image.models.runtime import available_cores
 from workers.image.modes.base import DecodedImage, Finding, Mode
 from workers.image.modes.registry import create_mode, decode_px
+from workers.image.modes.vectors import VectorMode
 from workers.image.references import read_reference, reference_entries
 
 PIXELS_PER_BYTE: Final = 8
@@ -115,7 +116,8 @@ class ImageWorker:
         """
         mode = self._create_mode(self._settings)
         self._model = mode.model
-        _start_multiplying_threads()
+        if isinstance(mode, VectorMode):
+            _multiply_in_one_thread()
         enrolment = Enrolment(self._decoder, self._claim_checks, self._threads)
         self._galleries = Galleries(self._settings, mode, enrolment, self.gallery)
         if self._settings.references is None:
@@ -262,14 +264,14 @@ class ImageWorker:
         )
 
 
-def _start_multiplying_threads() -> None:
-    """Have numpy start the threads that multiply matrices, of which matching needs some, at this priority.
+def _multiply_in_one_thread() -> None:
+    """Have numpy multiply matrices in the thread that asks for it, in all of this process.
 
-    It starts them where they are needed first, and again after the process has forked. Where that is a thread
-    of lower priority, one that learns, matching waits for threads of lower priority ever after.
+    A search in a gallery is too short to be shared: helpers wait for work busily, and where another process
+    has their core, who shares with them waits busily too. A search among 5,000 took 10 times the processor time
+    so, and matching was held up for seconds while references were learned from.
     """
-    square = np.ones((512, 512), np.float32)
-    _ = square @ square
+    threadpool_limits(1, user_api="blas")
 
 
 def create_image_worker(settings: ImageSettings) -> ImageWorker:
