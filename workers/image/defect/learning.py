@@ -14,9 +14,10 @@ from workers.image.defect.regions import smoothed
 MAX_HELD_OUT: Final = 300
 """Good parts that the threshold is calibrated on at most; more don't move it."""
 SMOOTHING_CELLS: Final = 0.75
-REGION_ALARMS: Final = 0.2
-"""Share of good parts with a patch above the threshold of boxes. Boxes are given only for images whose score
-calls them defective, so this may be laxer than the image's threshold, and flaws get boxes more often."""
+REGION_ALARMS: Final = 0.01
+"""Share of good parts with a patch above what is certainly a flaw, whatever else the image holds."""
+COPIES: Final = 0.75
+"""Good parts that score less than this share of what they do photographed again are copies."""
 
 Measure = Callable[[ScoreMap], float]
 
@@ -28,12 +29,12 @@ class Learned:
     Attributes:
         bank: their patches.
         threshold: of an image's score.
-        region_threshold: of a patch's.
+        certain: score of a patch that hardly a good part has anywhere.
     """
 
     bank: MemoryBank
     threshold: float
-    region_threshold: float
+    certain: float
 
     def score_map(self, planes: PartPlanes) -> ScoreMap:
         """Anomaly of each place of an image."""
@@ -74,7 +75,7 @@ def learn(
     def limit(measure: Measure, rate: float) -> float:
         of_parts, of_copies = ([measure(scores) for scores in group] for group in (maps, again))
         # nearly copies themselves: else how parts differ says more than what a camera's noise is taken to be
-        alike = bool(of_copies) and np.median(of_parts) < np.median(of_copies) / 2
+        alike = bool(of_copies) and np.median(of_parts) < COPIES * np.median(of_copies)
         return false_alarm_threshold(np.array(of_parts), rate, known, max(of_copies) if alike else 0.0)
 
     calibrated = limit(image_score, false_alarms) if threshold is None else threshold

@@ -15,6 +15,16 @@ ScoreMap = NDArray[np.float32]
 MAX_HEAT_SIDE: Final = 64
 """Cells along the longer side of a heat map in a result: 4 KB at most."""
 MAX_REGIONS: Final = 50
+UPSAMPLED: Final = 4
+"""How much finer than the patches the edges of boxes are."""
+EDGE: Final = 0.7
+"""A box reaches down to this share of the image's highest place: what is high varies from flaw to flaw, and
+one threshold for all boxes half of the image with a plain flaw, and grain beside a faint one."""
+PEAK: Final = 0.8
+"""A box has a place of at least this share."""
+JOINED: Final = 4
+"""Half the gap across which boxes are one, in steps of 1 / UPSAMPLED cells: a flaw in pieces is seen as
+one."""
 
 
 def smoothed(scores: ScoreMap, sigma: float) -> ScoreMap:
@@ -22,29 +32,41 @@ def smoothed(scores: ScoreMap, sigma: float) -> ScoreMap:
     return np.asarray(cv2.GaussianBlur(scores, (0, 0), sigma), np.float32)
 
 
-def regions(scores: ScoreMap, threshold: float, width: int, height: int, upsample: int = 4) -> list[Region]:
-    """Box what lies above a threshold, highest first.
+def regions(scores: ScoreMap, certain: float, width: int, height: int) -> list[Region]:
+    """Box what stands out in the map of a defective image, highest first; there is at least one box.
 
     Args:
         scores: patch scores over the whole image.
-        threshold: of a patch.
+        certain: score that hardly a good part has anywhere: what reaches it is boxed beside what is higher.
         width: of the original image, in pixels.
         height: of the original image, in pixels.
-        upsample: how much finer than the patches the edges of boxes are.
+
+    Source: Canny, A Computational Approach to Edge Detection, 1986 (two thresholds, the higher for what is
+    kept, the lower for how far it reaches).
     """
     rows, columns = scores.shape
-    fine = cv2.resize(scores, (columns * upsample, rows * upsample), interpolation=cv2.INTER_CUBIC)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((fine >= threshold).astype(np.uint8))
-    across, down = width / (columns * upsample), height / (rows * upsample)
-    peaks = [float(fine[labels == label].max()) for label in range(1, count)]
+    size = (columns * UPSAMPLED, rows * UPSAMPLED)
+    fine = cv2.resize(scores, size, interpolation=cv2.INTER_CUBIC)
+    highest = float(fine.max())
+    above = fine >= min(EDGE * highest, certain)
+    needed = min(PEAK * highest, certain)
+    across, down = width / size[0], height / size[1]
+    joined = cv2.dilate(above.astype(np.uint8), np.ones((2 * JOINED + 1, 2 * JOINED + 1), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
     found = []
-    for label, peak in enumerate(peaks, start=1):
+    for label in range(1, count):
         left, top, wide, high = (int(value) for value in stats[label][:4])
+        window = np.s_[top : top + high, left : left + wide]
+        inside = above[window] & (labels[window] == label)
+        peak = float(fine[window][inside].max())
+        if peak < needed:
+            continue
+        ys, xs = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
         box = (
-            int(np.floor(left * across)),
-            int(np.floor(top * down)),
-            min(width, int(np.ceil((left + wide) * across))),
-            min(height, int(np.ceil((top + high) * down))),
+            int(np.floor((left + xs[0]) * across)),
+            int(np.floor((top + ys[0]) * down)),
+            min(width, int(np.ceil((left + xs[-1] + 1) * across))),
+            min(height, int(np.ceil((top + ys[-1] + 1) * down))),
         )
         found.append(Region(box=box, score=round(peak, 6)))
     return sorted(found, key=lambda region: (-region.score, region.box))[:MAX_REGIONS]

@@ -180,10 +180,7 @@ def _finding(learned: Learned, image: DecodedImage, scores: ScoreMap) -> Finding
     score = round(image_score(scores), 6)
     threshold = round(learned.threshold, 6)
     defect = score >= threshold
-    found = []
-    if defect:  # a defective image has at least the box of its highest place
-        bound = min(learned.region_threshold, 0.9 * float(scores.max()))
-        found = regions(scores, bound, image.width, image.height)
+    found = regions(scores, learned.certain, image.width, image.height) if defect else []
     return Finding(
         verdict="defect" if defect else "ok",
         score=score,
