@@ -20,7 +20,7 @@ class SimilarityMode(VectorMode):
     """Top-k search; the verdict is `match` where the best similarity reaches the threshold.
 
     The threshold is the one of the settings, or the similarity that images without a match reach at the rate
-    `false_accepts`, as the gallery lets estimate it. A similarity of 0.965 or more is a near-duplicate: the
+    `false_accepts`, as the gallery lets estimate it. A similarity of 0.95 or more is a near-duplicate: the
     plain cosine of the two; below, it is the one in the gallery's context (`workers.image.context`).
 
     A message may ask for only some members (`workers.image.filters`).
