@@ -268,8 +268,8 @@ def _multiply_in_one_thread() -> None:
     """Have numpy multiply matrices in the thread that asks for it, in all of this process.
 
     A search in a gallery is too short to be shared: helpers wait for work busily, and where another process
-    has their core, who shares with them waits busily too. A search among 5,000 took 10 times the processor time
-    so, and matching was held up for seconds while references were learned from.
+    has their core, who shares with them waits busily too. A search among 5,000 took 10 times the processor
+    time so, and matching was held up for seconds while references were learned from.
     """
     threadpool_limits(1, user_api="blas")
 
