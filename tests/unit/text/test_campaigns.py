@@ -96,8 +96,8 @@ def test_a_post_is_embedded_once_however_many_campaigns_there_are(worker, monkey
     worker.apply_changes([change(label_set(f"set{n}")) for n in range(5)])
     encoder = worker._encoders.sentence
     counts = []
-    encode = encoder.encode_tokens
-    monkeypatch.setattr(encoder, "encode_tokens", lambda ids: counts.append(len(ids)) or encode(ids))
+    encode = encoder.encode_tokens_wide
+    monkeypatch.setattr(encoder, "encode_tokens_wide", lambda ids: counts.append(len(ids)) or encode(ids))
 
     found = results(worker)
 
