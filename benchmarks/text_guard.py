@@ -1,6 +1,6 @@
 """Does adapting without an example ever hurt? The product head against plain zero-shot with the same labels.
 
-    python benchmarks/text_guard.py
+    python benchmarks/text_guard.py [--sets ag_news,bbc_news]
 
 Each collection with descriptions and with bare names; single events; and streams of which the labels cover a
 part. All posts of a case are the unlabelled sample, and those of its labels are judged.
@@ -57,7 +57,8 @@ def gain(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "feedsight" / "benchmarks")
-    cache = parser.parse_args().cache
+    parser.add_argument("--sets", default=",".join(BENCHMARKS))
+    asked = parser.parse_args()
     encoder = SentenceEncoder(threads=1)
     encoder.load()
     gains: list[tuple[float, float]] = []
@@ -66,8 +67,8 @@ def main() -> None:
         gains.append(gain(*case))  # type: ignore[arg-type]
         print(json.dumps({"case": what, "accuracy": gains[-1][0], "macro_f1": gains[-1][1]}), flush=True)
 
-    for name, benchmark in BENCHMARKS.items():
-        space, posts = load(benchmark, encoder, cache)
+    for name in asked.sets.split(","):
+        space, posts = load(BENCHMARKS[name], encoder, asked.cache)
         chosen = np.random.default_rng(0).permutation(len(posts.labels))[:MOST_POSTS]
         rows, labels = posts.embeddings[chosen], posts.labels[chosen]
         everything = np.arange(len(space.names))
