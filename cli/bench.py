@@ -139,7 +139,7 @@ def match(
     rounds: RoundsOption = 3,
     json_file: JsonOption = None,
 ) -> None:
-    """Search in a gallery, a query at a time, top 10 of 1,280 dimensions, against numpy.
+    """Search in a gallery, a query at a time, top 10 of 1,712 dimensions, against numpy.
 
     Example: feedsight bench match --size 10000 --size 100000
     """

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from stream.bench.contest import Contestant
 from workers.image.models import create_index
 
-DIMENSIONS: Final = 1_280
-"""Of EfficientNet-Lite0's pooled vectors."""
+DIMENSIONS: Final = 1_712
+"""Of a vector of the similarity mode."""
 TOP: Final = 10
 QUERIES: Final = 200
 
