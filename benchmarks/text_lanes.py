@@ -33,7 +33,7 @@ def main(posts_path: Path, labels_path: Path, adapt: int, limit: int = 4_000) ->
         loading = time.perf_counter() - began
         best = 0.0
         for _ in range(1 if model == "sentence" else 3):
-            worker._remembered.clear()
+            worker.campaigns[0].forget()
             began = time.perf_counter()
             results = [
                 r
