@@ -13,7 +13,14 @@ from stream.topics import TopicNames
 from workers.errors import REASONS
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/runbook.md", "docs/text.md", "examples/README.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/runbook.md",
+    "docs/text.md",
+    "examples/README.md",
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
