@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from workers.text.encoders import Encoders
+    from workers.text.encoders import Encoders, LaneKind
     from workers.text.heads.base import LabelSpace
     from workers.text.heads.metrics import Probabilities
     from workers.text.heads.trials import Collection, Contestant, Draw
-    from workers.text.lane import Lane
 
-LANES: Final = ("static", "cascade")
+LANES: "Final[tuple[LaneKind, ...]]" = ("static", "cascade")
 
 
 class LaneContestant:
@@ -25,7 +24,7 @@ class LaneContestant:
     least_shots = 0
     slow = True
 
-    def __init__(self, name: str, encoders: "Encoders") -> None:
+    def __init__(self, name: "LaneKind", encoders: "Encoders") -> None:
         self.name = f"{name} lane"
         self._kind = name
         self._encoders = encoders
@@ -34,6 +33,8 @@ class LaneContestant:
         """Fit to the draw's texts and judge."""
         import numpy as np
 
+        from config import TextSettings
+        from workers.text.fitting import create_lane
         from workers.text.lane import Knowledge
 
         knowledge = Knowledge(
@@ -46,24 +47,12 @@ class LaneContestant:
             unlabelled=tuple(posts.texts[i] for i in draw.unlabelled),
             multi_label=False,
         )
-        lane = self._lane()
+        lane = create_lane(self._kind, TextSettings(), self._encoders)
         started = time.perf_counter()
         lane.fit(knowledge)
         took = time.perf_counter() - started
         batch = self._encoders.batch([posts.texts[i] for i in draw.held_out])
         return lane.predict(batch, np.arange(len(batch))).probabilities, took
-
-    def _lane(self) -> "Lane":
-        from config import TextSettings
-        from workers.text.cascade_lane import CascadeLane
-        from workers.text.static_lane import StaticLane
-
-        if self._kind == "static":
-            return StaticLane(self._encoders)
-        usual = TextSettings()
-        return CascadeLane(
-            self._encoders, agreement=usual.cascade_agreement, max_share=usual.cascade_max_share
-        )
 
 
 def choose_lanes(names: Sequence[str], encoders: "Encoders") -> list["Contestant"]:
@@ -79,4 +68,4 @@ def choose_lanes(names: Sequence[str], encoders: "Encoders") -> list["Contestant
             raise FatalError(
                 f"no lane {name!r}; there are {' and '.join(LANES)} beside the sentence model's heads"
             )
-    return [LaneContestant(name, encoders) for name in names]
+    return [LaneContestant(kind, encoders) for name in names for kind in LANES if kind == name]

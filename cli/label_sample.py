@@ -7,7 +7,7 @@ from typing import Final
 from cli.post_inputs import text_files
 from workers.errors import FatalError
 from workers.text.label_set import load_label_set
-from workers.text.samples import read_unlabelled
+from workers.text.samples import is_text_file, read_unlabelled
 
 MAX_SAMPLE: Final = 2_000
 """Texts: enough to place a quantile within a point."""
@@ -50,7 +50,7 @@ def sample_inputs(inputs: Sequence[str], *, lines: bool) -> list[str]:
 def _texts(path: Path, *, lines: bool) -> list[str]:
     """The texts of a file; what is wrong with it is said when it is labelled."""
     try:
-        if path.suffix.lower() == ".txt" and not lines:
+        if is_text_file(path) and not lines:
             text = path.read_text(encoding="utf-8")
             return [] if not text or text.isspace() else [text]
         return read_unlabelled(path, MAX_SAMPLE)[0]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from workers.text.parse import MAX_POST_BYTES
+from workers.text.samples import is_text_file
 
 CHUNK_BYTES: Final = 256 * 1024
 """What is read at once; about 1,000 short posts."""
@@ -103,14 +104,14 @@ def _source(given: str, *, lines: bool) -> Iterator[list[RawPost]]:
         return (chunk for p in files for chunk in _document(p, p.relative_to(path).as_posix()))
     if not path.exists():
         raise InputError(f"{given} does not exist")
-    if path.suffix.lower() != ".txt":
+    if not is_text_file(path):
         return _line_chunks(path, path.name if lines else None)
     return _line_chunks(path, path.name) if lines else _document(path, path.name)
 
 
 def text_files(folder: Path) -> list[Path]:
-    """The .txt files in a folder and those within it, in order; .TXT is one too."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".txt" and path.is_file())
+    """The .txt files in a folder and those within it, in order."""
+    return sorted(path for path in folder.rglob("*") if is_text_file(path) and path.is_file())
 
 
 def _document(path: Path, name: str) -> Iterator[list[RawPost]]:

@@ -55,7 +55,7 @@ def fit_campaign(
             for a model that these encoders are not.
     """
     knowledge = read_knowledge(label_set, examples, (*label_set.sample, *unlabelled))
-    lane = _create_lane(settings, encoders, label_set)
+    lane = create_lane(lane_kind(settings, encoders, label_set), settings, encoders)
     fitted = lane.fit(knowledge)
     sample = (knowledge.unlabelled or tuple(threshold_sample))[:THRESHOLD_SAMPLE]
     nearest = None
@@ -95,8 +95,8 @@ def lane_kind(settings: TextSettings, encoders: Encoders, label_set: LabelSet) -
     return own if "model" in settings.model_fields_set else kinds.get(named, "sentence")
 
 
-def _create_lane(settings: TextSettings, encoders: Encoders, label_set: LabelSet) -> Lane:
-    kind = lane_kind(settings, encoders, label_set)
+def create_lane(kind: LaneKind, settings: TextSettings, encoders: Encoders) -> Lane:
+    """Make a lane that is yet to be fitted, as a worker has it."""
     if kind == "static":
         return StaticLane(encoders)
     if kind == "cascade":

@@ -13,6 +13,7 @@ from workers.text.encoders import Encoders, LaneKind, Rows, TextBatch, Windows
 from workers.text.heads.base import Embeddings, Examples, Head, LabelSpace, PhraseKind
 from workers.text.heads.phrases import frame, framed_texts
 from workers.text.heads.registry import create_head
+from workers.text.heads.widening import narrow
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,8 @@ def fit_head(
     width = space.phrase_embeddings.shape[1]
     return Fitted(
         space,
-        Examples(examples[:, :width], labels),
-        unlabelled[:, :width],
+        Examples(narrow(examples, width), labels),
+        narrow(unlabelled, width),
         head,
         np.concatenate([unlabelled, examples]),
     )
@@ -247,6 +248,6 @@ class SentenceLane:
             raise FatalError("the lane is not fitted", reason="model_load")
         wide, windows = batch.embed(rows)
         probabilities = self._head.predict_proba(wide)
-        embeddings = np.ascontiguousarray(wide[:, : self._encoders.sentence.dimensions])
+        embeddings = np.ascontiguousarray(narrow(wide, self._encoders.sentence.dimensions))
         probabilities[batch.silent(rows)] = self._of_silence
         return Prediction(probabilities, embeddings, windows)

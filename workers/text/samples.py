@@ -42,6 +42,11 @@ def read_examples(path: Path) -> list[tuple[str, str | None]]:
     return found
 
 
+def is_text_file(path: Path) -> bool:
+    """Whether a file holds plain text by its name; .TXT is one too."""
+    return path.suffix.lower() == ".txt"
+
+
 def read_unlabelled(path: Path, limit: int = MAX_UNLABELLED) -> tuple[list[str], int]:
     """Read an unlabelled sample: JSON lines with `text`, or a .txt file with one text a line.
 
@@ -53,7 +58,7 @@ def read_unlabelled(path: Path, limit: int = MAX_UNLABELLED) -> tuple[list[str],
     Raises:
         FatalError: the file can't be read, or has no text at all.
     """
-    plain = path.suffix.lower() == ".txt"
+    plain = is_text_file(path)
     found: list[str] = []
     skipped = 0
     step = 1

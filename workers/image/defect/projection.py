@@ -31,11 +31,15 @@ class Scaling:
         self, images: Sequence[PartPlanes], planes: Sequence[int], *, even: bool = False, seed: int = 0
     ) -> None:
         self._planes = tuple(planes)
-        sample = self._sample(images, seed)
+        self._even = even
+        self._learn(self._sample(images, seed), [images[0][plane].shape[2] for plane in planes])
+
+    def _learn(self, sample: Rows, widths: Sequence[int]) -> None:
+        """Learn from patches of good images, shape (n, channels), and how many channels each plane has."""
         self._mean = sample.mean(axis=0)
         self._spread = sample.std(axis=0) + 1e-6
-        if not even:
-            self._spread = _by_plane(self._spread, [images[0][plane].shape[2] for plane in planes])
+        if not self._even:
+            self._spread = _by_plane(self._spread, widths)
 
     def scaled(self, planes: PartPlanes) -> Rows:
         """Scale the patches of one image, row by row; float32, shape (patches, channels)."""
@@ -73,9 +77,13 @@ class Projection(Scaling):
     def __init__(
         self, images: Sequence[PartPlanes], planes: Sequence[int], *, even: bool, kept: int, seed: int = 0
     ) -> None:
+        self._kept = kept
         super().__init__(images, planes, even=even, seed=seed)
-        look = (self._sample(images, seed) - self._mean) / self._spread
-        self._axes = _axes(look, WHITENING if even else 0.0, kept)
+
+    def _learn(self, sample: Rows, widths: Sequence[int]) -> None:
+        super()._learn(sample, widths)
+        look = (sample - self._mean) / self._spread
+        self._axes = _axes(look, WHITENING if self._even else 0.0, self._kept)
         self.typical = float(np.sqrt(np.mean(np.sum((look @ self._axes) ** 2, axis=1))))
 
     def project(self, planes: PartPlanes) -> Rows:

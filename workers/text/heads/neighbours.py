@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from workers.text.heads.base import Embeddings
 from workers.text.heads.phrases import unit_rows
 from workers.text.heads.whitening import Matrix
+from workers.text.heads.widening import narrow
 
 NEIGHBOURS: Final = 15
 """Neighbours that a post is compared with."""
@@ -59,7 +60,7 @@ def cut(rows: Embeddings, width: int) -> Embeddings:
     """The first `width` numbers of rows, scaled to length 1; the middle layers say little of who is near."""
     if rows.shape[1] == width:
         return rows
-    return unit_rows(rows[:, :width]).astype(np.float32)
+    return unit_rows(narrow(rows, width)).astype(np.float32)
 
 
 def purity(labels: NDArray[np.int64], places: NDArray[np.int64]) -> float:

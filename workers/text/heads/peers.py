@@ -106,8 +106,7 @@ class SetFitPeer:
         try:
             return self._judge(posts, draw, len(space.names))
         except Exception as error:  # whatever a library of another version raises
-            reason = " ".join(str(error).split())[:200]
-            raise FatalError(f"SetFit failed: {type(error).__name__}: {reason}") from error
+            raise FatalError(f"SetFit failed: {type(error).__name__}: {_in_short(error)}") from error
 
     def _judge(self, posts: Collection, draw: Draw, count: int) -> tuple[Probabilities, float]:
         texts = [posts.texts[i] for i in draw.examples]
@@ -162,8 +161,8 @@ class NliPeer:
                 "zero-shot-classification", model=folder, device="cpu"
             )
         except Exception as error:  # whatever a model of another kind raises
-            reason = " ".join(str(error).split())[:200]
-            raise FatalError(f"{folder} holds no model that classifies sequences: {reason}") from error
+            said = _in_short(error)
+            raise FatalError(f"{folder} holds no model that classifies sequences: {said}") from error
         if self._pipeline.entailment_id == -1:
             raise FatalError(f"{folder}: none of its labels is called entailment, so it is no NLI model")
         places = int(getattr(self._pipeline.model.config, "max_position_embeddings", NLI_TOKENS))
@@ -176,8 +175,7 @@ class NliPeer:
         try:
             return np.array([self._label(posts.texts[i], space) for i in draw.held_out], np.float32), 0.0
         except Exception as error:  # whatever a library of another version raises
-            reason = " ".join(str(error).split())[:200]
-            raise FatalError(f"the NLI model failed: {type(error).__name__}: {reason}") from error
+            raise FatalError(f"the NLI model failed: {type(error).__name__}: {_in_short(error)}") from error
 
     def _label(self, text: str, space: LabelSpace) -> NDArray[np.float32]:
         key = (text, space.phrases)
@@ -224,14 +222,18 @@ def choose_peers(names: Sequence[str] | None, source: str, nli: str | None = Non
     return peers if nli is None else [*peers, NliPeer(nli)]
 
 
+def _in_short(error: Exception) -> str:
+    """What a library says, in a line."""
+    return " ".join(str(error).split())[:200]
+
+
 def _import(name: str) -> Any:
     if importlib.util.find_spec(name) is None:
         raise FatalError(f"{name} is not installed: pip install {name}")
     try:
         return importlib.import_module(name)
     except Exception as error:  # of one version beside another: ImportError, AttributeError, RuntimeError
-        reason = " ".join(str(error).split())[:200]
-        raise FatalError(f"{name} doesn't work with what is installed: {reason}") from error
+        raise FatalError(f"{name} doesn't work with what is installed: {_in_short(error)}") from error
 
 
 def _all_labels(model: Any, rows: Any, count: int) -> NDArray[np.float32]:
