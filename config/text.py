@@ -23,11 +23,11 @@ class TextSettings(Section):
         max_batch_items: a batch closes at this many posts.
         max_batch_tokens: a batch closes at this many estimated tokens.
         explain: whether results name the words that counted most; costs several times the time.
-        batch_deadline_ms: a batch closes this long after its first post came; while the model has nothing
-            to do, at once, unless target_latency_ms is 0.
+        batch_deadline_ms: without target_latency_ms a batch closes this long after its first post came.
         target_latency_ms: what a post is to take at most, 99 times of 100, from being read to its committed
-            result. Batches stay as small as that needs, and grow when so much waits that it can't be held;
-            0: they close by their limits alone.
+            result. What comes while the model has nothing to do goes at once, else when it is nearly free. A
+            batch takes three fifths of this at most, and more when so much waits that it can't be held;
+            0: batches close by their limits and the deadline alone.
     """
 
     model: str = "sentence"

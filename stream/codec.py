@@ -4,6 +4,7 @@ A subscriber that knows nothing of CloudEvents reads plain JSON.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -14,15 +15,26 @@ import orjson
 from schemas import ImageMessage, ImageResult, Post, TextResult
 from stream.records import InputRecord, OutputRecord
 from workers.cloud_events import event_data, is_structured
+from workers.errors import MessageError
 from workers.image.parse import parse_image
 from workers.text.parse import UnknownFields, parse_post
 from workers.text.results import result_json
+
+logger = logging.getLogger(__name__)
 
 TRACING: Final = ("traceparent", "tracestate")
 
 
 Decoder = Callable[[InputRecord], Any]
 """Reads one record into a message; raises MessageError where it is none."""
+
+
+def undecodable(record: InputRecord, error: Exception) -> MessageError:
+    """What to say of a record over which a decoder failed in a way that nobody foresaw."""
+    logger.error("decoding %s-%d at %d failed", record.topic, record.partition, record.offset, exc_info=error)
+    failure = MessageError(f"decoding failed: {type(error).__name__}", reason="unexpected")
+    failure.__cause__ = error
+    return failure
 
 
 def post_decoder(unknown_fields: UnknownFields = "reject") -> Callable[[InputRecord], Post]:

@@ -6,6 +6,7 @@ is one way to recover and it is used every day.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,7 +18,7 @@ from aiokafka.errors import KafkaError
 from config import LaneSettings
 from stream.assignment import Assignment
 from stream.clients import stop_quietly
-from stream.codec import Decoder
+from stream.codec import Decoder, undecodable
 from stream.inference import Inference
 from stream.late import Outcomes
 from stream.metrics import LaneMetrics
@@ -26,7 +27,7 @@ from stream.quarantine import Quarantine
 from stream.records import InputRecord, Item
 from workers.base import Worker
 from workers.batching import Batcher
-from workers.errors import FatalError, MessageError, PipelineError
+from workers.errors import FatalError, PipelineError
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._prepared: asyncio.Queue[Prepared] = asyncio.Queue(maxsize=1)
         self._ahead = 0
         """Batches taken from the batcher and not yet through the model; with none it has nothing to do."""
+        self._working: tuple[float, int] | None = None
+        """When the model began its present batch, on the monotonic clock, and what that costs."""
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.connected = False
         """Whether a broker has answered."""
@@ -240,7 +243,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             except PipelineError as error:
                 message = error
             except Exception as error:
-                message = _undecodable(record, error)
+                message = undecodable(record, error)
             size = len(record.value) if record.value else 0
             total_bytes += size
             items.append(Item(record, message, size, delivery))
@@ -271,31 +274,36 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _next_batch(self) -> list[Item]:
         while True:
-            due_s = self._batcher.due_in(idle=not self._ahead)
+            due_s = self._batcher.due_in(self._free_in_s())
             if due_s == 0:
                 return self._batcher.take()
             self._arrived.clear()
             with suppress(TimeoutError):
                 # not wait_for: on Python 3.11 it may swallow a cancellation, and the session would never end
-                async with asyncio.timeout(due_s):
+                async with asyncio.timeout(None if due_s == math.inf else due_s):
                     await self._arrived.wait()
+
+    def _free_in_s(self) -> float:
+        """Until the model has nothing to do, as far as one knows."""
+        if not self._ahead:
+            return 0.0
+        if self._ahead > 1 or self._working is None:
+            return math.inf  # the next one is on its way to it
+        since, cost = self._working
+        return max(0.0, since + self._batcher.works_for(cost) - time.monotonic())
 
     async def _infer(self) -> None:
         while True:
             batch, messages, prepared, cost, preparing_s = await self._prepared.get()
             started = time.monotonic()
+            self._working = started, cost
+            self._arrived.set()  # from now on one knows when the next batch is wanted
             outcomes = await self._inference.run(messages, prepared)
             seconds = time.monotonic() - started
+            self._working = None
             self._metrics.inferred(len(messages), seconds)
-            self._batcher.worked(cost, preparing_s + seconds)
+            self._batcher.worked(cost, seconds, preparing_s=preparing_s)
             self._ahead -= 1
             self._arrived.set()  # what has gathered may go now
             self._outcomes.give(batch, outcomes)
             await self._outcomes.room()
-
-
-def _undecodable(record: InputRecord, error: Exception) -> MessageError:
-    logger.error("decoding %s-%d at %d failed", record.topic, record.partition, record.offset, exc_info=error)
-    failure = MessageError(f"decoding failed: {type(error).__name__}", reason="unexpected")
-    failure.__cause__ = error
-    return failure

@@ -1,12 +1,14 @@
 """A bounded batcher: a batch closes at a number of items, at a cost, or at a deadline from its first item.
 
-With a target latency it also adapts. What comes while the model has nothing to do is taken at once, so that a
-quiet feed never waits for company; what comes while it works gathers, so that batches grow with the load. A
-batch takes at most two fifths of the target, or of the time that all that waits will take where that is
-longer: a message then waits for the batch before its own, for its own, and for its delivery; and in a burst,
-when the target can't be held, batches grow to their limits for throughput.
+With a target latency it adapts instead. What comes while the model has nothing to do is taken at once, so
+that a quiet feed never waits for company. What comes while it works gathers until the model is nearly free,
+just so long before that the next batch is prepared in time: closed earlier, a batch would be smaller, each
+message in it would cost more, and it would only wait in the next queue. A batch takes at most three fifths of
+the target, or of the time that all that waits will take where that is longer: in a burst, when the target
+can't be held, batches grow to their limits for throughput.
 """
 
+import math
 import time
 from bisect import bisect_right
 from collections import deque
@@ -16,8 +18,15 @@ from typing import Final, Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
 
-SHARE: Final = 0.4
-"""Of the target latency, for one batch: the one before, its own, and a fifth for delivery."""
+SHARE: Final = 0.6
+"""Of the target latency, for one batch at most. With two fifths batches could not always grow to where the
+model keeps up with half of its load: a queue stood that was never worked off."""
+
+EARLY: Final = 1.5
+"""A batch is taken so many times what it takes to prepare it before the model is free."""
+
+EARLY_S: Final = 0.001
+"""And so much earlier still, for the turns of two threads."""
 
 MEMORY: Final = 0.9
 """What a batch leaves of the weight of those before it: the pace is that of about the last ten."""
@@ -38,10 +47,6 @@ class Pace:
     def seconds(self, cost: float) -> float:
         """How long this much work will take; 0 while nothing is known."""
         return cost * self._seconds / self._cost if self._cost else 0.0
-
-    def cost(self, seconds: float) -> float:
-        """How much work fits into a time; without limit while nothing is known."""
-        return seconds * self._cost / self._seconds if self._seconds else float("inf")
 
 
 class Batcher(Generic[ItemT]):
@@ -69,7 +74,8 @@ class Batcher(Generic[ItemT]):
         self._deadline_s = deadline_s
         self._target_s = target_s
         self._clock = clock
-        self._pace = Pace()
+        self._preparing = Pace()
+        self._working = Pace()
         self.taken_cost = 0
         """The cost of the batch that was taken last."""
         self._items: list[ItemT] = []
@@ -96,8 +102,9 @@ class Batcher(Generic[ItemT]):
         """The cost at which a batch closes now, at most `max_cost`."""
         if self._target_s is None:
             return self._max_cost
-        horizon_s = max(self._target_s, self._pace.seconds(self.cost))
-        return max(1, round(min(self._max_cost, self._pace.cost(SHARE * horizon_s))))
+        horizon_s = max(self._target_s, self._seconds(self.cost))
+        unit_s = self._seconds(1)
+        return max(1, round(min(self._max_cost, SHARE * horizon_s / unit_s))) if unit_s else self._max_cost
 
     def extend(self, items: Sequence[ItemT], costs: Iterable[int]) -> None:
         """Add items that came together, and the cost of each."""
@@ -107,28 +114,34 @@ class Batcher(Generic[ItemT]):
             self._ends.extend(islice(accumulate(costs, initial=before), 1, None))
             self._arrivals.append((self._clock(), len(items)))
 
-    def worked(self, cost: int, seconds: float) -> None:
-        """Learn how long a batch took that was taken from here."""
-        self._pace.learn(cost, seconds)
+    def worked(self, cost: int, seconds: float, *, preparing_s: float = 0.0) -> None:
+        """Learn how long the model took for a batch that was taken from here, and how long preparing took."""
+        self._working.learn(cost, seconds)
+        self._preparing.learn(cost, preparing_s)
+
+    def works_for(self, cost: int) -> float:
+        """How many seconds the model will take for a batch; 0 while nothing is known."""
+        return self._working.seconds(cost)
 
     def flush(self) -> None:
         """Close what is here without waiting for the deadline, until it is empty."""
         self._flushing = True
 
-    def due_in(self, *, idle: bool = False) -> float | None:
+    def due_in(self, free_in_s: float = math.inf) -> float | None:
         """Seconds until a batch can be taken: 0 when one is ready, None when nothing is here.
 
         Args:
-            idle: whether the model has nothing to do; with a target latency it then takes what there is.
+            free_in_s: until the model has nothing to do, as far as one knows; infinite while there is enough
+                for it to go on with. Without a target latency it makes no difference.
         """
         count = len(self)
         if not count:
             self._flushing = False
             return None
         if self._flushing or count >= self._max_items or self.cost >= self.limit:
-            return 0.0
-        if idle and self._target_s is not None:
-            return 0.0
+            return 0.0  # it would not grow
+        if self._target_s is not None:
+            return max(0.0, free_in_s - EARLY * self._preparing.seconds(self.cost) - EARLY_S)
         return max(0.0, self._arrivals[0][0] + self._deadline_s - self._clock())
 
     def take(self) -> list[ItemT]:
@@ -146,6 +159,9 @@ class Batcher(Generic[ItemT]):
             self._head = 0
         self._forget_arrivals(len(batch))
         return batch
+
+    def _seconds(self, cost: int) -> float:
+        return self._preparing.seconds(cost) + self._working.seconds(cost)
 
     def _forget_arrivals(self, taken: int) -> None:
         while taken:

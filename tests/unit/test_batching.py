@@ -1,12 +1,14 @@
 """The batcher: when a batch closes, and what is in it."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.batching import Batcher
+from workers.batching import EARLY, EARLY_S, Batcher
 
 
 class Clock:
@@ -173,41 +175,60 @@ def adaptive(clock: Clock, *, max_items: int = 1_000, max_cost: int = 1_000) -> 
     return Batcher(max_items=max_items, max_cost=max_cost, deadline_s=0.02, target_s=0.09, clock=clock)
 
 
-def paced(batcher: Batcher[str], ms_per_cost: float = 1.0) -> Batcher[str]:
+def paced(batcher: Batcher[str], ms_per_cost: float = 1.0, preparing_ms: float = 0.0) -> Batcher[str]:
     for _ in range(60):
-        batcher.worked(10, 10 * ms_per_cost / 1_000)
+        batcher.worked(10, 10 * ms_per_cost / 1_000, preparing_s=10 * preparing_ms / 1_000)
     return batcher
 
 
 def test_on_a_quiet_feed_a_message_goes_at_once():
     quiet = paced(adaptive(Clock()))
     put(quiet, light("a"))
-    assert quiet.due_in(idle=True) == 0
+    assert quiet.due_in(0.0) == 0
     assert quiet.take() == ["a"]
 
 
 def test_without_a_target_the_deadline_holds_even_while_the_model_is_idle():
     filled = batcher(Clock())
     put(filled, light("a"))
-    assert filled.due_in(idle=True) == 2.0
+    assert filled.due_in(0.0) == 2.0
 
 
-def test_while_the_model_works_messages_gather_until_the_deadline():
-    clock = Clock()
-    busy = paced(adaptive(clock))
-    put(busy, light("a"))
-    clock.now += 0.015
-    put(busy, light("bc"))
-    assert 0 < busy.due_in(idle=False) <= 0.005 + 1e-9
-    clock.now += 0.005
-    assert busy.due_in(idle=False) <= 1e-9
+def test_while_the_model_works_messages_gather_until_it_is_nearly_free():
+    busy = paced(adaptive(Clock()), preparing_ms=0.2)
+    put(busy, light("x" * 10))
+    assert busy.due_in() == math.inf
+    assert busy.due_in(0.05) == pytest.approx(0.05 - EARLY * 0.002 - EARLY_S)
+    put(busy, light("x" * 10))  # more to prepare: taken earlier
+    assert busy.due_in(0.05) == pytest.approx(0.05 - EARLY * 0.004 - EARLY_S)
+    assert busy.due_in(EARLY * 0.004 + EARLY_S) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_a_batch_takes_two_fifths_of_the_target():
+def test_what_fills_a_batch_need_not_wait_for_the_model():
+    full = paced(adaptive(Clock()))
+    put(full, light("x" * 53))
+    assert full.due_in() == math.inf
+    put(full, light("x"))
+    assert full.due_in() == 0
+
+
+def test_a_batcher_knows_how_long_the_model_will_take():
+    known = paced(adaptive(Clock()), ms_per_cost=2.0, preparing_ms=1.0)
+    assert known.works_for(30) == pytest.approx(0.06)
+    assert adaptive(Clock()).works_for(30) == 0
+
+
+def test_a_batch_takes_three_fifths_of_the_target():
     held = paced(adaptive(Clock()))
     put(held, light("x" * 60))  # 60 ms of work wait, less than the target of 90
-    assert held.due_in(idle=False) == 0
-    assert len(held.take()) == 36
+    assert held.due_in() == 0
+    assert len(held.take()) == 54
+
+
+def test_preparing_counts_as_work():
+    held = paced(adaptive(Clock()), ms_per_cost=0.75, preparing_ms=0.25)
+    put(held, light("x" * 60))
+    assert len(held.take()) == 54
 
 
 def test_batches_grow_with_the_backlog_up_to_the_limit():
@@ -216,7 +237,7 @@ def test_batches_grow_with_the_backlog_up_to_the_limit():
         grown = paced(adaptive(Clock(), max_items=10_000))
         put(grown, light("x" * backlog))
         sizes.append(len(grown.take()))
-    assert sizes == [36, 36, 72, 360, 1_000, 1_000]
+    assert sizes == [45, 54, 108, 540, 1_000, 1_000]
 
 
 def test_batches_shrink_again_when_the_burst_is_over():
@@ -226,19 +247,19 @@ def test_batches_shrink_again_when_the_burst_is_over():
     while len(burst):
         sizes.append(len(burst.take()))
     assert sizes == sorted(sizes, reverse=True)
-    assert (sizes[0], sizes[-2]) == (240, 36)
+    assert sizes == [360, 144, 58, 38]
 
 
 def test_a_slower_model_gets_smaller_batches():
     slow = paced(paced(adaptive(Clock())), ms_per_cost=3.0)
     put(slow, light("x" * 29))
-    assert len(slow.take()) == 12
+    assert len(slow.take()) == 18
 
 
 def test_a_model_too_slow_for_the_target_works_on_one_after_the_other_and_never_stops():
     slow = paced(adaptive(Clock()), ms_per_cost=500.0)
     put(slow, light("a"))
-    assert slow.due_in(idle=False) == 0
+    assert slow.due_in() == 0
     assert slow.take() == ["a"]
 
 
@@ -268,7 +289,7 @@ def test_a_target_loses_nothing_and_keeps_the_limits(arrivals, ms_per_cost):
         new = [str(len(sent) + place) for place in range(count)]
         sent += new
         put(tried, ((name, 1) for name in new))
-        while tried.due_in(idle=True) == 0:
+        while tried.due_in(0.0) == 0:
             batch = tried.take()
             assert 1 <= len(batch) <= 50
             came += batch

@@ -50,10 +50,11 @@ class Simulation:
             if busy is None and prepared is not None:
                 batch, cost = prepared
                 busy, prepared = (self.now + self.model.seconds(cost), batch, cost), None
-            if prepared is None and batcher.due_in(idle=busy is None) == 0:
+            free_in_s = busy[0] - self.now if busy else 0.0
+            if prepared is None and batcher.due_in(free_in_s) == 0:
                 prepared = (batcher.take(), batcher.taken_cost)
                 continue
-            due_s = batcher.due_in(idle=busy is None) if prepared is None else None
+            due_s = batcher.due_in(free_in_s) if prepared is None else None
             moments = [
                 moment
                 for moment in (

@@ -85,6 +85,7 @@ class Gate:
         self.open = threading.Event()
         self.open.set()
         self.error: Exception | None = None
+        self.sizes: list[int] = []
 
     def load(self) -> None:
         return
@@ -96,6 +97,7 @@ class Gate:
         return batch
 
     def run(self, prepared: Sequence[str | PipelineError]) -> Sequence[str | PipelineError]:
+        self.sizes.append(len(prepared))
         assert self.open.wait(60)
         if self.error is not None:
             raise self.error
@@ -114,7 +116,13 @@ def decode(record: Any) -> str:
 class World:
     """A session with its surroundings."""
 
-    def __init__(self, *polls: Sequence[Record], committed: int | None = None, **lane: Any) -> None:
+    def __init__(
+        self,
+        *polls: Sequence[Record],
+        committed: int | None = None,
+        batcher: Batcher[Item] | None = None,
+        **lane: Any,
+    ) -> None:
         self.consumer = FakeConsumer(polls)
         self.outlet = FakeOutlet(committed=committed)
         self.worker = Gate()
@@ -129,7 +137,7 @@ class World:
             decode=decode,
             worker=self.worker,
             inference=self.inference,
-            batcher=Batcher[Item](max_items=2, max_cost=100, deadline_s=0),
+            batcher=Batcher(max_items=2, max_cost=100, deadline_s=0) if batcher is None else batcher,
             settings=settings,
             metrics=LaneMetrics("text", "w", Exposition()),
         )
@@ -215,6 +223,20 @@ async def test_the_consumer_is_held_back_while_too_much_is_in_flight_and_let_go_
         await world.until(lambda: world.outlet.committed == 8)
     assert world.consumer.held[:2] == ["pause", "resume"]
     assert len(world.answers) == 8
+
+
+async def test_with_a_target_what_comes_while_the_model_works_goes_together_when_it_is_free():
+    batcher = Batcher[Item](max_items=100, max_cost=100, deadline_s=0, target_s=60)
+    batcher.worked(1, 6.0)  # it believes that the model takes its time
+    world = World(
+        records("a"), *(records(text, start=1 + n) for n, text in enumerate("bcdef")), batcher=batcher
+    )
+    world.worker.open.clear()
+    async with running(world):
+        await world.until(lambda: world.assignment.pending == 6)
+        world.worker.open.set()
+        await world.until(lambda: world.outlet.committed == 6)
+    assert world.worker.sizes == [1, 5]
 
 
 async def test_told_to_stop_it_finishes_what_is_in_flight_and_leaves():
