@@ -17,3 +17,11 @@ def unread(consumer: AIOKafkaConsumer, partition: TopicPartition, next_offset: i
         end = min(end, state.lso)
     read_to = state.position if state.has_valid_position else 0
     return max(0, end - max(next_offset, read_to))
+
+
+def has_heard(consumer: AIOKafkaConsumer, partition: TopicPartition) -> bool:
+    """Whether a partition has a place to read from, and the broker has said where it ends."""
+    if not consumer._subscription.is_assigned(partition):
+        return False
+    state = consumer._subscription.subscription.assignment.state_value(partition)
+    return bool(state.has_valid_position) and state.highwater is not None

@@ -20,7 +20,7 @@ from stream.assignment import Assignment
 from stream.control import Control
 from stream.delivery import PartitionDelivery
 from stream.inference import Inference
-from stream.lag import unread
+from stream.lag import has_heard, unread
 from stream.lane_spec import LaneSpec
 from stream.metrics import LaneMetrics
 from stream.outlet import IdempotentOutlet, Outlet, TransactionalOutlet, committed_reader
@@ -28,7 +28,7 @@ from stream.records import Item
 from stream.result_records import AnswerRecords
 from stream.session import Session
 from stream.soundness import flaw_of
-from stream.watch import StreamWatch
+from stream.watch import LOOK_EVERY_S, StreamWatch
 from stream.watchdog import Watchdog
 from workers.base import Controllable, Worker
 from workers.batching import Batcher
@@ -111,6 +111,8 @@ class Lane(mode.Service):  # type: ignore[misc]
                 await self._finished.wait()
         except TimeoutError:
             logger.error("lane %s did not drain in time", self.spec.name)
+        if self._looking_on is not None:
+            self._looking_on.look()
         self._inference.close()
         if self._inference.stuck:
             # A thread that hangs would hold the interpreter's exit up for ever: the watchdog's timer ends it.
@@ -232,6 +234,13 @@ class Lane(mode.Service):  # type: ignore[misc]
     # Looking on
 
     @mode.Service.task  # type: ignore[untyped-decorator]
+    async def _look_on(self) -> None:
+        """Look for bursts and drift, whatever is in flight."""
+        while self._looking_on is not None and not self.should_stop:
+            await self.sleep(LOOK_EVERY_S)
+            self._looking_on.look()
+
+    @mode.Service.task  # type: ignore[untyped-decorator]
     async def _watch(self) -> None:
         """Arm the watchdog every second while there is progress, or nothing to do."""
         self._watchdog.progressed(self.spec.name)
@@ -264,7 +273,7 @@ class Lane(mode.Service):  # type: ignore[misc]
         assignment, consumer = self._assignment, self._consumer
         if assignment is None or consumer is None:
             return False
-        heard = all(_has_heard(consumer, partition) for partition in assignment.deliveries)
+        heard = all(has_heard(consumer, partition) for partition in assignment.deliveries)
         return assignment.settled and heard and not assignment.pending and self.lag == 0
 
     @property
@@ -291,11 +300,3 @@ class Lane(mode.Service):  # type: ignore[misc]
             in_force=dict(self.worker.in_force) if isinstance(self.worker, Controllable) else None,
             readings=self._looking_on.readings() if self._looking_on is not None else None,
         )
-
-
-def _has_heard(consumer: AIOKafkaConsumer, partition: TopicPartition) -> bool:
-    """Whether a partition has a place to read from, and the broker has said where it ends."""
-    if not consumer._subscription.is_assigned(partition):
-        return False
-    state = consumer._subscription.subscription.assignment.state_value(partition)
-    return bool(state.has_valid_position) and state.highwater is not None

@@ -1,13 +1,14 @@
 """Tells people what happens in the stream: bursts of one story, and drift of a campaign.
 
 It looks on at what was committed. Nothing of it is part of delivery: whatever goes wrong here is logged, and
-the lane goes on.
+the lane goes on. A lane commits up to a few hundred times a second, and a look at one post takes 0.1 ms, at a
+hundred 0.5: so it looks at some hundred at a time, or ten times a second.
 """
 
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from config import DriftSettings, Settings
 from schemas import Post, TextResult
@@ -21,6 +22,11 @@ from workers.text.drift_alarm import warm_up
 from workers.text.drift_windows import SIGNALS
 
 logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S: Final = 0.1
+
+LOOK_AT: Final = 256
+"""Answers that are looked at without waiting for more."""
 
 
 class WatchedCampaign(Protocol):
@@ -67,6 +73,7 @@ class StreamWatch:
         self._exposition = exposition
         self._tell = tell
         self._finder = BurstFinder(settings.bursts) if settings.bursts.enabled else None
+        self._unseen: list[Item] = []
         self._failed = False
         exposition.bursts.labels(
             lane
@@ -76,7 +83,15 @@ class StreamWatch:
             worker.watch_drift(settings.drift)
 
     def committed(self, answers: Sequence[Item]) -> None:
-        """Look at what a lane has committed."""
+        """Keep what a lane has committed for the next look; look at once where that is much already."""
+        if self._finder is not None and not self._failed:
+            self._unseen.extend(answers)
+            if len(self._unseen) >= LOOK_AT:
+                self.look()
+
+    def look(self) -> None:
+        """Look at what was committed since the last look."""
+        answers, self._unseen = self._unseen, []
         if self._failed:
             return
         try:
@@ -98,7 +113,7 @@ class StreamWatch:
         return found
 
     def _bursts(self, answers: Sequence[Item]) -> None:
-        if self._finder is None:
+        if self._finder is None or not answers:
             return
         seen = [_seen(answer) for answer in answers if isinstance(answer.message, Post)]
         for burst in self._finder.observe(seen):

@@ -8,7 +8,7 @@ from config import BurstSettings, DriftSettings, load_settings
 from schemas import Candidate, Post, TextResult
 from stream.metrics import Exposition, LaneMetrics
 from stream.records import Item
-from stream.watch import StreamWatch, Watched
+from stream.watch import LOOK_AT, StreamWatch, Watched
 from workers.errors import MessageError
 from workers.text.campaign_watch import CampaignWatch
 from workers.text.lane import Prediction
@@ -63,10 +63,25 @@ def item(number: int, text: str, outcome="result") -> Item:
     return Item(record, Post(id=f"p{number}", text=text), outcome=outcome)
 
 
+def see(watch: StreamWatch, answers: list[Item]) -> None:
+    watch.committed(answers)
+    watch.look()
+
+
+def test_many_answers_are_looked_at_at_once_and_few_wait_for_the_next_look():
+    watch, _, _, told = watched()
+    watch.committed([item(number, STORY) for number in range(LOOK_AT - 1)])
+    assert told == []
+    watch.committed([item(LOOK_AT, STORY)])
+    assert [facts["facts"]["posts"] for facts in told] == [LOOK_AT]
+    watch.look()  # nothing is looked at twice
+    assert len(told) == 1
+
+
 def test_a_burst_is_told_and_counted_once():
     watch, _, exposition, told = watched()
-    watch.committed([item(number, STORY) for number in range(7)])
-    watch.committed([item(number, f"{STORY} {number}") for number in range(7, 9)])
+    see(watch, [item(number, STORY) for number in range(7)])
+    see(watch, [item(number, f"{STORY} {number}") for number in range(7, 9)])
     assert [facts["kind"] for facts in told] == ["burst"]
     assert told[0]["detail"].startswith("one story: 7 posts in 6 s")
     assert told[0]["facts"]["label"] == "a"
@@ -77,20 +92,20 @@ def test_posts_without_a_result_are_stories_too_and_what_is_no_post_is_none():
     watch, _, _, told = watched()
     bad = Item(SimpleNamespace(timestamp=0), MessageError("x"), outcome=MessageError("x"))
     outcomes = [MessageError("x"), (), "result", ("result",)]
-    watch.committed([item(number, STORY, outcome) for number, outcome in enumerate(outcomes[:3])] + [bad])
+    see(watch, [item(number, STORY, outcome) for number, outcome in enumerate(outcomes[:3])] + [bad])
     one = item(9, STORY)
     one.outcome = (one.outcome,)
-    watch.committed([one, item(10, STORY)])
+    see(watch, [one, item(10, STORY)])
     assert [facts["facts"]["posts"] for facts in told] == [5]
 
 
 def test_a_drift_is_told_with_its_campaign_and_counted_by_signal():
     watch, worker, exposition, told = watched()
     worker.see(0.5, 40)
-    watch.committed([item(0, "quiet")])
+    see(watch, [item(0, "quiet")])
     assert told == []
     worker.see(0.95, 10)
-    watch.committed([item(1, "loud")])
+    see(watch, [item(1, "loud")])
     assert [(facts["kind"], facts["name"], facts["version"]) for facts in told] == [("drift", "news", "3")]
     labels = {"lane": "text", "name": "news", "signal": "shares"}
     assert exposition.registry.get_sample_value("feedsight_drifts_total", labels) == 1
@@ -99,8 +114,8 @@ def test_a_drift_is_told_with_its_campaign_and_counted_by_signal():
 def test_a_watch_that_fails_is_given_up_and_the_lane_goes_on(caplog):
     watch, _, _, told = watched()
     watch._finder.observe = None
-    watch.committed([item(0, STORY)])
-    watch.committed([item(1, STORY)])
+    see(watch, [item(0, STORY)])
+    see(watch, [item(1, STORY)])
     assert told == []
     assert caplog.text.count("not watched for bursts and drift any more") == 1
 
