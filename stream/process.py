@@ -2,6 +2,7 @@
 
 import asyncio
 import faulthandler
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import faust
 import uvloop
 
-from config import Settings
+from config import MetricsSettings, Settings
 from stream.connection import refusal
 
 EXIT_OK: Final = 0
@@ -33,6 +34,21 @@ class Ended(NamedTuple):
     error: Exception | None = None
 
 
+def port_taken(metrics: MetricsSettings) -> str | None:
+    """Say that another process has the port of /metrics and /health; None where it is free or not wanted."""
+    if not metrics.port:
+        return None
+    family = socket.AF_INET6 if ":" in metrics.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((metrics.host, metrics.port))
+        except OSError as error:
+            where = f"{metrics.host}:{metrics.port}"
+            return f"no /metrics at {where}: {error.strerror}; choose another --metrics-port (0: off)"
+    return None
+
+
 def run_app(
     settings: Settings, topics: Sequence[str], create: Callable[[], faust.App], *, exit_limit_s: float
 ) -> Ended:
@@ -44,6 +60,9 @@ def run_app(
         create: makes the app, within the process's event loop.
         exit_limit_s: for the interpreter to end once the app has; a thread that hangs is not waited for.
     """
+    if (taken := port_taken(settings.metrics)) is not None:
+        sys.stderr.write(f"feedsight: {taken}\n")
+        return Ended(EXIT_USAGE)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     if (refused := loop.run_until_complete(refusal(settings.kafka, topics))) is not None:
