@@ -17,6 +17,7 @@ from stream.bench.pictures import pictures
 from stream.bench.posts import posts
 
 TICK_S: Final = 0.001
+POLL_S: Final = 0.1
 PATIENCE_S: Final = 20.0
 """How long after the last input results are waited for."""
 
@@ -49,15 +50,17 @@ class Subscriber(threading.Thread):
                 "log_level": 0,
             }
         )
-        partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        while not (partitions := self._consumer.list_topics(topic, timeout=10).topics[topic].partitions):
+            time.sleep(0.05)  # the topic is just being made
         self._consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
 
     def run(self) -> None:
         """Read until told to stop."""
         while not self._over.is_set():
-            records = self._consumer.consume(1_000, timeout=0.02)
+            # `consume` waits for a thousand records or its timeout: a result would be seen up to that late.
+            first = self._consumer.poll(POLL_S)
             now = time.perf_counter()
-            for record in records:
+            for record in [first, *self._consumer.consume(1_000, timeout=0)] if first is not None else []:
                 key = record.key()
                 if record.error() is None and key is not None and not self.came[int(key)]:
                     self.came[int(key)] = now
