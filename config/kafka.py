@@ -125,7 +125,7 @@ class LaneSettings(Section):
 
     delivery: Delivery = Delivery.EXACTLY_ONCE
     max_queue_bytes: int = Field(64 * 2**20, ge=1_024)
-    max_queue_items: int = Field(24_000, ge=1)
+    max_queue_items: int = Field(12_000, ge=1)
     max_transaction_items: int = Field(4_000, ge=1)
     drain_timeout_s: float = Field(20.0, gt=0)
     transaction_timeout_ms: int = Field(60_000, ge=1_000)
