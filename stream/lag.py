@@ -1,5 +1,7 @@
 """How many inputs of a partition lie on the broker and were not read yet."""
 
+from typing import Any
+
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 
@@ -9,9 +11,9 @@ def unread(consumer: AIOKafkaConsumer, partition: TopicPartition, next_offset: i
     Markers and aborted records of transactional senders fill offsets that hold no input: the consumer's
     position has passed them, `next_offset` never does. An open transaction's records can't be read yet.
     """
-    if not consumer._subscription.is_assigned(partition):
+    state = _state(consumer, partition)
+    if state is None:
         return 0
-    state = consumer._subscription.subscription.assignment.state_value(partition)
     end = state.highwater or 0
     if state.lso is not None and state.lso >= 0:
         end = min(end, state.lso)
@@ -21,7 +23,13 @@ def unread(consumer: AIOKafkaConsumer, partition: TopicPartition, next_offset: i
 
 def has_heard(consumer: AIOKafkaConsumer, partition: TopicPartition) -> bool:
     """Whether a partition has a place to read from, and the broker has said where it ends."""
-    if not consumer._subscription.is_assigned(partition):
-        return False
-    state = consumer._subscription.subscription.assignment.state_value(partition)
-    return bool(state.has_valid_position) and state.highwater is not None
+    state = _state(consumer, partition)
+    return state is not None and bool(state.has_valid_position) and state.highwater is not None
+
+
+def _state(consumer: AIOKafkaConsumer, partition: TopicPartition) -> Any:
+    """What aiokafka knows of a partition; None where it is not the consumer's."""
+    subscription = consumer._subscription
+    if not subscription.is_assigned(partition):
+        return None
+    return subscription.subscription.assignment.state_value(partition)

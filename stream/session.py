@@ -98,8 +98,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._prepared: asyncio.Queue[Prepared] = asyncio.Queue(maxsize=1)
         self._ahead = 0
         """Batches taken from the batcher and not yet through the model; with none it has nothing to do."""
-        self._working: tuple[float, int] | None = None
-        """When the model began its present batch, on the monotonic clock, and what that costs."""
+        self._free_at = math.inf
+        """When the model will be through its batch, on the monotonic clock; infinite while it has none."""
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.connected = False
         """Whether a broker has answered."""
@@ -287,20 +287,19 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         """Until the model has nothing to do, as far as one knows."""
         if not self._ahead:
             return 0.0
-        if self._ahead > 1 or self._working is None:
+        if self._ahead > 1:
             return math.inf  # the next one is on its way to it
-        since, cost = self._working
-        return max(0.0, since + self._batcher.works_for(cost) - time.monotonic())
+        return self._free_at - time.monotonic()
 
     async def _infer(self) -> None:
         while True:
             batch, messages, prepared, cost, preparing_s = await self._prepared.get()
             started = time.monotonic()
-            self._working = started, cost
+            self._free_at = started + self._batcher.works_for(cost)
             self._arrived.set()  # from now on one knows when the next batch is wanted
             outcomes = await self._inference.run(messages, prepared)
             seconds = time.monotonic() - started
-            self._working = None
+            self._free_at = math.inf
             self._metrics.inferred(len(messages), seconds)
             self._batcher.worked(cost, seconds, preparing_s=preparing_s)
             self._ahead -= 1

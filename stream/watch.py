@@ -113,7 +113,7 @@ class StreamWatch:
         return found
 
     def _bursts(self, answers: Sequence[Item]) -> None:
-        if self._finder is None or not answers:
+        if self._finder is None:
             return
         seen = [_seen(answer) for answer in answers if isinstance(answer.message, Post)]
         for burst in self._finder.observe(seen):

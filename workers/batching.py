@@ -102,9 +102,11 @@ class Batcher(Generic[ItemT]):
         """The cost at which a batch closes now, at most `max_cost`."""
         if self._target_s is None:
             return self._max_cost
-        horizon_s = max(self._target_s, self._seconds(self.cost))
-        unit_s = self._seconds(1)
-        return max(1, round(min(self._max_cost, SHARE * horizon_s / unit_s))) if unit_s else self._max_cost
+        unit_s = self._preparing.seconds(1) + self._working.seconds(1)
+        if not unit_s:
+            return self._max_cost
+        horizon_s = max(self._target_s, self.cost * unit_s)
+        return max(1, round(min(self._max_cost, SHARE * horizon_s / unit_s)))
 
     def extend(self, items: Sequence[ItemT], costs: Iterable[int]) -> None:
         """Add items that came together, and the cost of each."""
@@ -159,9 +161,6 @@ class Batcher(Generic[ItemT]):
             self._head = 0
         self._forget_arrivals(len(batch))
         return batch
-
-    def _seconds(self, cost: int) -> float:
-        return self._preparing.seconds(cost) + self._working.seconds(cost)
 
     def _forget_arrivals(self, taken: int) -> None:
         while taken:
