@@ -18,7 +18,7 @@ from workers.cloud_events import event_data, is_structured
 from workers.errors import MessageError
 from workers.image.parse import parse_image
 from workers.text.parse import UnknownFields, parse_post
-from workers.text.results import result_json
+from workers.text.results import TEXT_RESULTS, result_json
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def encode_result(
         topic: where results go.
         common: headers that a batch shares, from `result_headers`.
     """
-    if isinstance(result, TextResult):
+    if isinstance(result, TEXT_RESULTS):
         name, body = result.label_set, result_json(result)
     else:
         name, body = result.gallery, result.to_json()

@@ -20,6 +20,7 @@ from stream.latency import LatencyHistogram
 from stream.records import Item
 from workers.errors import PipelineError
 from workers.text.drift import Reading
+from workers.text.results import TEXT_RESULTS
 
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096)
 
@@ -152,11 +153,11 @@ class LaneMetrics:
         images = 0
         for answer in answers:
             outcome = answer.outcome
-            if isinstance(outcome, TextResult):
-                labelled.append(outcome)
-            elif isinstance(outcome, tuple):  # one for each campaign
+            if isinstance(outcome, tuple):  # one for each campaign
                 labelled += outcome
                 filtered += not outcome
+            elif isinstance(outcome, TEXT_RESULTS):
+                labelled.append(outcome)
             elif isinstance(outcome, PipelineError):
                 reasons[outcome.reason] += 1
             else:

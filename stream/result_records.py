@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from schemas import Origin, ReviewItem, TextResult
+from schemas import Origin, ReviewItem
 from stream.codec import encode_result, result_headers
 from stream.dead_letter import facts_of, to_record
 from stream.records import Item, OutputRecord
 from workers.errors import MessageError, PipelineError
-from workers.text.results import LabelledPost
+from workers.text.results import TEXT_RESULTS, LabelledPost
 
 REVIEW_TYPE: Final = "feedsight.review.v1"
 
@@ -72,7 +72,7 @@ class AnswerRecords:
             for result in outcome if isinstance(outcome, tuple) else (outcome,):
                 made = encode_result(answer.record, result, self._sink, common)
                 records.append(made)
-                if isinstance(result, TextResult):
+                if isinstance(result, TEXT_RESULTS):
                     if routes and (route := routes.get(result.label_set)):
                         records.append(made._replace(topic=route))
                     if isinstance(result, LabelledPost) and result.review:

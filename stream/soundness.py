@@ -24,6 +24,8 @@ def flaw_of(outcome: Any) -> str | None:
     Args:
         outcome: a result, an error (which is never wrong), or a tuple of these.
     """
+    if isinstance(outcome, tuple):  # before the messages, whose metaclass takes long to say no
+        return next((flaw for part in outcome if (flaw := flaw_of(part)) is not None), None)
     if isinstance(outcome, LabelledPost):  # checked a batch at a time, where the numbers were made
         return None if outcome.finite else NOT_FINITE
     if isinstance(outcome, TextResult):
@@ -32,8 +34,6 @@ def flaw_of(outcome: Any) -> str | None:
         return None
     if isinstance(outcome, ImageResult):
         return None if _all_finite(_image_numbers(outcome)) else NOT_FINITE
-    if isinstance(outcome, tuple):
-        return next((flaw for part in outcome if (flaw := flaw_of(part)) is not None), None)
     return f"{type(outcome).__name__} is no result"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 from config import DriftSettings, Settings
-from schemas import Post, TextResult
+from schemas import Post
 from stream.metrics import Exposition
 from stream.records import Item
 from workers.text.bursts import BurstFinder
@@ -20,6 +20,7 @@ from workers.text.campaign_watch import CampaignWatch
 from workers.text.drift import Reading
 from workers.text.drift_alarm import warm_up
 from workers.text.drift_windows import SIGNALS
+from workers.text.results import TEXT_RESULTS
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +145,6 @@ def _seen(answer: Item) -> Seen:
     if isinstance(outcome, tuple):
         outcome = outcome[0] if outcome else None
     at = answer.record.timestamp / 1_000
-    if not isinstance(outcome, TextResult):
+    if not isinstance(outcome, TEXT_RESULTS):
         return Seen(post.id, post.text, at)
     return Seen(post.id, post.text, at, outcome.label, outcome.duplicate_of)
