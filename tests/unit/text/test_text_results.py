@@ -8,6 +8,7 @@ from schemas import Evidence, Post, TextResult
 from workers.errors import MessageError
 from workers.text.instant import InstantModel
 from workers.text.results import (
+    TEXT_RESULTS,
     Answer,
     candidate,
     rank,
@@ -110,3 +111,11 @@ def test_a_result_made_late_is_the_one_it_says_it_is(
     assert made.candidates == read.candidates
     assert made.evidence == read.evidence
     assert made.model_dump(exclude_unset=True) == read.model_dump(exclude_unset=True)
+
+
+def test_both_classes_of_a_text_result_are_known_by_the_tuple_of_them() -> None:
+    """The shortcut finds what the common class alone would find, and nothing else."""
+    plain = text_result("1", "b", (), model="m", label_set="s", version="1", margin=0.5)
+    late = result_of(Answer(shared_fields("m", "s", "1"), "b", ("b",), (0.75,), 0.5, finite=True), "1", "1")
+    for one in (plain, late, None, (late,), MessageError("bad"), Post(id="1", text="x")):
+        assert isinstance(one, TEXT_RESULTS) == isinstance(one, TextResult)
