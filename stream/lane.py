@@ -12,22 +12,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import mode
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from config import Delivery, Settings
 from stream import clients
 from stream.assignment import Assignment
+from stream.claims import Claims
 from stream.control import Control
 from stream.delivery import PartitionDelivery
 from stream.inference import Inference
 from stream.lag import has_heard, unread
 from stream.lane_spec import LaneSpec
 from stream.metrics import LaneMetrics
-from stream.outlet import IdempotentOutlet, Outlet, TransactionalOutlet, committed_reader
+from stream.outlet import IdempotentOutlet, Outlet, beginning_reader, committed_reader
 from stream.records import Item
 from stream.result_records import AnswerRecords
 from stream.session import Session
 from stream.soundness import flaw_of
+from stream.transactions import TransactionalOutlet, Transactions
 from stream.watch import LOOK_EVERY_S, StreamWatch
 from stream.watchdog import Watchdog
 from workers.base import Controllable, Worker
@@ -88,6 +90,7 @@ class Lane(mode.Service):  # type: ignore[misc]
             flaw=flaw_of,
         )
         self._consumer: AIOKafkaConsumer | None = None
+        self._transactions: Transactions | None = None
         self._assignment: Assignment | None = None
         self._session: Session | None = None
         self._finished = asyncio.Event()
@@ -173,6 +176,7 @@ class Lane(mode.Service):  # type: ignore[misc]
 
     async def _one_session(self) -> None:
         self._consumer = clients.lane_consumer(self._settings.kafka, self._group)
+        self._transactions = self._make_transactions(self._consumer)
         self._assignment = Assignment(self._make_delivery)
         session = Session(
             topic=self.spec.source,
@@ -214,22 +218,28 @@ class Lane(mode.Service):  # type: ignore[misc]
         )
 
     def _make_outlet(self, partition: TopicPartition) -> Outlet:
-        kafka, lane = self._settings.kafka, self._settings.lane
         if self._consumer is None:
             raise FatalError("a partition was assigned before the consumer was made", reason="delivery")
-        consumer = self._consumer
-        committed = committed_reader(consumer)
-        if lane.delivery is Delivery.AT_LEAST_ONCE:
-            return IdempotentOutlet(
-                partition, consumer, lambda: clients.idempotent_producer(kafka), committed
-            )
-        transactional_id = f"{self._group}.{partition.topic}.{partition.partition}"
-        return TransactionalOutlet(
+        if self._transactions is not None:
+            return TransactionalOutlet(partition, self._transactions)
+        kafka = self._settings.kafka
+        return IdempotentOutlet(
             partition,
-            self._group,
-            lambda: clients.transactional_producer(kafka, transactional_id, lane.transaction_timeout_ms),
-            committed,
+            self._consumer,
+            lambda: clients.idempotent_producer(kafka),
+            committed_reader(self._consumer),
         )
+
+    def _make_transactions(self, consumer: AIOKafkaConsumer) -> Transactions | None:
+        kafka, lane = self._settings.kafka, self._settings.lane
+        if lane.delivery is Delivery.AT_LEAST_ONCE:
+            return None
+
+        def make_producer(name: str) -> AIOKafkaProducer:
+            return clients.transactional_producer(kafka, name, lane.transaction_timeout_ms)
+
+        claims = Claims(self._group, make_producer, committed_reader(consumer), beginning_reader(consumer))
+        return Transactions(self._group, make_producer, claims)
 
     # Looking on
 

@@ -1,13 +1,13 @@
 """Where a partition's answers are written: in a transaction, or at least once.
 
-An outlet belongs to one input partition. aiokafka reports a batch that failed only through its future, and
-would commit the transaction all the same, so every future is awaited and checked before the commit.
+An outlet belongs to one input partition; stream/transactions.py has the transactional one. aiokafka reports
+a batch that failed only through its future, and would commit the transaction all the same, so every future
+is awaited and checked before the commit.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Final, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -44,17 +44,29 @@ REFUSED: Final = (AssertionError, IllegalOperation)
 GIVE_UP_S: Final = 0.5
 """To close the connections of a producer that failed."""
 
-ABORT_TIMEOUT_S: Final = 5.0
-"""An abort takes one round trip; a broker that needs longer is down."""
+
+WRITER: Final = "writer="
+"""What stands beside an offset begins so, where a transaction committed it."""
 
 
 class Committed(int):
-    """A committed offset, with the note that stands beside it (Kafka's offset metadata)."""
+    """A committed offset, with what stands beside it (Kafka's offset metadata).
 
+    Attributes:
+        writer: the transactional id of who may be writing the partition; empty where nobody has said so.
+        note: what the delivery wrote; see stream/quarantine.py.
+    """
+
+    writer: str = ""
     note: str = ""
 
 
-CommittedOffset = Callable[[TopicPartition], Awaitable[int | None]]
+def beside(writer: str, note: str) -> str:
+    """Give the metadata of an offset that a transaction commits; `Committed` has it read."""
+    return f"{WRITER}{writer} {note}"
+
+
+CommittedOffset = Callable[[TopicPartition], Awaitable[Committed | None]]
 """Reads a partition's committed offset from the group coordinator; None where there is none."""
 
 
@@ -73,7 +85,7 @@ class RecordTooLargeError(TransientError):
 class Outlet(Protocol):
     """Writes the answers of one input partition."""
 
-    async def open(self) -> int | None:
+    async def open(self) -> Committed | None:
         """Make this the partition's only writer; give the committed offset, None where there is none."""
 
     async def write(self, records: Sequence[OutputRecord], next_offset: int, note: str = "") -> None:
@@ -89,21 +101,23 @@ class Outlet(Protocol):
         """Let go. What was not committed is aborted."""
 
 
-class _ProducerOutlet:
-    """What both outlets share: a producer of their own, and the committed offset read after it started."""
+class IdempotentOutlet:
+    """Records awaited, then the offset committed: a crash between the two repeats results, and loses none."""
 
     def __init__(
         self,
         partition: TopicPartition,
+        consumer: AIOKafkaConsumer,
         make_producer: Callable[[], AIOKafkaProducer],
         committed: CommittedOffset,
     ) -> None:
         self._partition = partition
+        self._consumer = consumer
         self._make_producer = make_producer
         self._committed = committed
         self._producer: AIOKafkaProducer | None = None
 
-    async def open(self) -> int | None:
+    async def open(self) -> Committed | None:
         """Start a producer, and only then read what is committed; see Outlet.
 
         A former producer failed: what it holds is not waited for.
@@ -118,91 +132,21 @@ class _ProducerOutlet:
         except (KafkaError, *REFUSED) as error:
             raise translated(error) from error
 
+    async def write(self, records: Sequence[OutputRecord], next_offset: int, note: str = "") -> None:
+        """Write, wait until all is acknowledged, commit; see Outlet."""
+        if self._producer is None:
+            raise TransientError("the outlet is closed")
+        try:
+            await send_all(self._producer, records, self._partition.partition)
+            await self._consumer.commit({self._partition: OffsetAndMetadata(next_offset, note)})
+        except KafkaError as error:
+            raise translated(error) from error
+
     async def close(self) -> None:
         """Stop the producer."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await stop_quietly(producer)
-
-    def _started(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            raise TransientError("the outlet is closed")
-        return self._producer
-
-
-class TransactionalOutlet(_ProducerOutlet):
-    """Records and input offset in one transaction.
-
-    The transactional id is the input partition's, so opening an outlet fences its former owner: aiokafka's
-    TxnOffsetCommit carries no group generation, so the broker can't tell a zombie by that.
-    Source: KIP-98, and KIP-447 for why a generation would do otherwise.
-    """
-
-    def __init__(
-        self,
-        partition: TopicPartition,
-        group: str,
-        make_producer: Callable[[], AIOKafkaProducer],
-        committed: CommittedOffset,
-    ) -> None:
-        super().__init__(partition, make_producer, committed)
-        self._group = group
-        self._in_transaction = False
-
-    async def open(self) -> int | None:
-        """Fence all former producers, which aborts what they left open; see Outlet."""
-        self._in_transaction = False
-        return await super().open()
-
-    async def write(self, records: Sequence[OutputRecord], next_offset: int, note: str = "") -> None:
-        """Run one transaction; see Outlet."""
-        producer = self._started()
-        offsets = {self._partition: OffsetAndMetadata(next_offset, note)}
-        try:
-            await producer.begin_transaction()
-            self._in_transaction = True
-            # The offsets are added while the records are under way; both are awaited before the commit. The
-            # records come first: where the broker still writes the last transaction's markers, aiokafka waits
-            # a few milliseconds with a partition, but a tenth of a second with a group.
-            sent = await _hand_over(producer, records, self._partition.partition)
-            await _all_of(*sent, producer.send_offsets_to_transaction(offsets, self._group))
-            await producer.commit_transaction()
-            self._in_transaction = False
-        except (KafkaError, *REFUSED) as error:
-            raise translated(error) from error
-
-    async def close(self) -> None:
-        """Abort what is open, so that readers need not wait for its timeout, and stop the producer."""
-        in_transaction, self._in_transaction = self._in_transaction, False
-        if self._producer is not None and in_transaction:
-            # A producer that is fenced or broken can't abort; then the next owner's `open` does it.
-            with suppress(KafkaError, TimeoutError, *REFUSED):
-                async with asyncio.timeout(ABORT_TIMEOUT_S):
-                    await self._producer.abort_transaction()
-        await super().close()
-
-
-class IdempotentOutlet(_ProducerOutlet):
-    """Records awaited, then the offset committed: a crash between the two repeats results, and loses none."""
-
-    def __init__(
-        self,
-        partition: TopicPartition,
-        consumer: AIOKafkaConsumer,
-        make_producer: Callable[[], AIOKafkaProducer],
-        committed: CommittedOffset,
-    ) -> None:
-        super().__init__(partition, make_producer, committed)
-        self._consumer = consumer
-
-    async def write(self, records: Sequence[OutputRecord], next_offset: int, note: str = "") -> None:
-        """Write, wait until all is acknowledged, commit; see Outlet."""
-        producer = self._started()
-        try:
-            await send_all(producer, records, self._partition.partition)
-            await self._consumer.commit({self._partition: OffsetAndMetadata(next_offset, note)})
-        except KafkaError as error:
-            raise translated(error) from error
 
 
 async def send_all(producer: AIOKafkaProducer, records: Sequence[OutputRecord], partition: int) -> None:
@@ -217,10 +161,10 @@ async def send_all(producer: AIOKafkaProducer, records: Sequence[OutputRecord], 
     Raises:
         KafkaError: the first batch that failed.
     """
-    await _all_of(*await _hand_over(producer, records, partition))
+    await all_of(*await hand_over(producer, records, partition))
 
 
-async def _hand_over(
+async def hand_over(
     producer: AIOKafkaProducer, records: Sequence[OutputRecord], partition: int
 ) -> list[Awaitable[object]]:
     """Give records to the producer; what comes back is done when the broker has them. See `send_all`."""
@@ -245,7 +189,7 @@ async def _hand_over(
     return futures
 
 
-async def _all_of(*awaitables: Awaitable[object]) -> None:
+async def all_of(*awaitables: Awaitable[object]) -> None:
     """Await all of them to their end, then raise what went wrong: none is left running or unread.
 
     A fence comes first, then what else a broker said: after either aiokafka refuses the rest with errors that
@@ -274,12 +218,26 @@ def committed_reader(consumer: AIOKafkaConsumer) -> CommittedOffset:
     `consumer.committed` may answer with what another request, sent before the fence, brings back.
     """
 
-    async def committed(partition: TopicPartition) -> int | None:
+    async def committed(partition: TopicPartition) -> Committed | None:
         found = await consumer._coordinator.fetch_committed_offsets([partition])
         if partition not in found:
             return None
         offset = Committed(found[partition].offset)
         offset.note = found[partition].metadata or ""
+        if offset.note.startswith(WRITER):
+            offset.writer, _, offset.note = offset.note.removeprefix(WRITER).partition(" ")
         return offset
 
     return committed
+
+
+def beginning_reader(consumer: AIOKafkaConsumer) -> Callable[[TopicPartition], Awaitable[int]]:
+    """Read partitions' first offsets: where a group begins that has committed nothing."""
+
+    async def beginning(partition: TopicPartition) -> int:
+        found = await consumer.beginning_offsets([partition])
+        if partition not in found:  # aiokafka leaves out what a broker refuses with one code (43)
+            raise TransientError(f"no first offset of {partition}", reason="delivery")
+        return int(found[partition])
+
+    return beginning

@@ -25,9 +25,10 @@ from stream import clients
 from stream.client import read
 from stream.dead_letter import replay_headers
 from stream.letters import Letter, Selection, read_letters, value_of
-from stream.outlet import ABORT_TIMEOUT_S, FencedError, RecordTooLargeError, send_all, translated
+from stream.outlet import FencedError, RecordTooLargeError, send_all, translated
 from stream.records import OutputRecord
 from stream.topics import DAY_MS, TopicNames, TopicSpec, create_missing, topic_exists
+from stream.transactions import ABORT_TIMEOUT_S
 from workers.errors import TransientError
 
 DEFAULT_MAX_ATTEMPTS: Final = 3

@@ -22,9 +22,10 @@ import stream.lane
 from config import Settings
 from stream.client import Outgoing
 from stream.embedded import ApiKey, EmbeddedBroker
-from stream.outlet import CommittedOffset, IdempotentOutlet, TransactionalOutlet, committed_reader
+from stream.outlet import Committed, CommittedOffset, IdempotentOutlet, committed_reader
 from stream.records import OutputRecord
 from stream.topics import TopicNames
+from stream.transactions import TransactionalOutlet
 from stream.watchdog import Watchdog
 from tests.support.lanes import NeverEnds, fresh_settings, running, send, until
 from tests.support.workers import EchoWorker
@@ -92,9 +93,9 @@ class Memory:
     def reader(self, consumer: AIOKafkaConsumer) -> CommittedOffset:
         asks = committed_reader(consumer)
 
-        async def committed(partition: TopicPartition) -> int | None:
+        async def committed(partition: TopicPartition) -> Committed | None:
             await asks(partition)  # the request is made, and may fail
-            return self.offsets.get(partition)
+            return Committed(self.offsets[partition]) if partition in self.offsets else None
 
         return committed
 

@@ -10,11 +10,13 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from schemas import Post, TextResult
 from stream import clients
+from stream.claims import Claims
 from stream.client import Outgoing
 from stream.dead_letter import from_headers
 from stream.lane import Lane
-from stream.outlet import FencedError, TransactionalOutlet
+from stream.outlet import FencedError, beginning_reader, committed_reader
 from stream.records import OutputRecord
+from stream.transactions import TransactionalOutlet, Transactions
 from tests.support.lanes import committed_and_end, everything, fresh_settings, running, send, until
 from tests.support.workers import EchoWorker
 
@@ -138,16 +140,18 @@ async def test_a_zombie_is_fenced_and_commits_nothing(real_bootstrap: str) -> No
     partition = TopicPartition(settings.topics.prefix + "posts", 0)
     group = settings.kafka.group + ".text"
 
-    async def committed(_: TopicPartition) -> int | None:
-        return None
+    consumer = clients.lane_consumer(settings.kafka, group)
+    await consumer.start()
 
-    def make() -> AIOKafkaProducer:
-        name = f"{group}.{partition.topic}.{partition.partition}"
+    def make(name: str) -> AIOKafkaProducer:
         return clients.transactional_producer(settings.kafka, name, 60_000)
 
-    zombie = TransactionalOutlet(partition, group, make, committed)
+    def outlet() -> TransactionalOutlet:
+        claims = Claims(group, make, committed_reader(consumer), beginning_reader(consumer))
+        return TransactionalOutlet(partition, Transactions(group, make, claims))
+
+    zombie, owner = outlet(), outlet()
     await zombie.open()
-    owner = TransactionalOutlet(partition, group, make, committed)
     await owner.open()
     record = OutputRecord(settings.topics.prefix + "labels", b"k", b"{}", [])
     with pytest.raises(FencedError):
@@ -155,6 +159,7 @@ async def test_a_zombie_is_fenced_and_commits_nothing(real_bootstrap: str) -> No
     await owner.write([record], 3)
     await zombie.close()
     await owner.close()
+    await consumer.stop()
     assert len(await everything(settings, "labels")) == 1
     found, _ = await committed_and_end(settings, "text", "posts")
     assert found[0] == 3

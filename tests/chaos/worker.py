@@ -34,8 +34,9 @@ from aiokafka import AIOKafkaProducer  # noqa: E402
 from config import load_settings  # noqa: E402
 from schemas import Candidate, ImageMessage, ImageResult, Post, TextResult  # noqa: E402
 from stream import app  # noqa: E402
+from stream.claims import Claims  # noqa: E402
 from stream.delivery import PartitionDelivery  # noqa: E402
-from stream.outlet import TransactionalOutlet  # noqa: E402
+from stream.transactions import TransactionalOutlet  # noqa: E402
 from workers.base import Applied, Change  # noqa: E402
 from workers.errors import PipelineError, TransientError  # noqa: E402
 
@@ -207,6 +208,9 @@ POINTS: dict[str, tuple[str, type, str]] = {
     "step 3: after the offset": ("after", AIOKafkaProducer, "send_offsets_to_transaction"),
     "step 3: before the commit": ("before", AIOKafkaProducer, "commit_transaction"),
     "step 3: after the commit": ("after", AIOKafkaProducer, "commit_transaction"),
+    "claiming: before the former writer is fenced": ("before", Claims, "_fence"),
+    "claiming: after it is fenced": ("after", Claims, "_fence"),
+    "claiming: after a claim": ("after", Claims, "_claim"),
     "step 4: before the fence": ("before", TransactionalOutlet, "open"),
     "step 4: after the fence": ("after", TransactionalOutlet, "open"),
     "step 5: before it is said": ("after", TransactionalOutlet, "write"),

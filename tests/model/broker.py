@@ -2,7 +2,8 @@
 
 Each method is one request, and happens at once. Source of the rules: KIP-98 (ids, epochs, two phases),
 KIP-890 (a leader asks the coordinator before it takes a transaction's first record, so a request of an older
-epoch is refused wherever it arrives).
+epoch is refused wherever it arrives). Of offsets that several producers committed the one stands that was
+written last, whichever's markers come last (Kafka's OffsetMetadataManager.replayEndTransactionMarker).
 """
 
 from collections.abc import Hashable
@@ -19,14 +20,16 @@ class Transaction:
     Attributes:
         places: of its records in the log.
         offset: the input offset that it commits.
+        written: which of all offsets ever written it is.
     """
 
     epoch: int
     places: list[int] = field(default_factory=list)
     offset: OffsetAndMetadata | None = None
+    written: int = 0
 
-    def key(self, moved: dict[int, int]) -> Hashable:
-        return tuple(moved[place] for place in self.places), self.offset
+    def key(self, moved: dict[int, int], order: dict[int, int]) -> Hashable:
+        return tuple(moved[place] for place in self.places), self.offset, order[self.written]
 
 
 @dataclass
@@ -50,6 +53,9 @@ class ModelBroker:
         """The committed one, with its note."""
         self.history: list[int] = []
         """All offsets ever committed, in order."""
+        self._written = 0
+        self._standing = 0
+        """Which of all offsets ever written the committed one is."""
 
     def initialise(self, transactional_id: str) -> int:
         """InitProducerId: abort what is open, fence all former producers. Not while one is prepared."""
@@ -67,7 +73,9 @@ class ModelBroker:
 
     def add_offset(self, transactional_id: str, epoch: int, offset: OffsetAndMetadata) -> None:
         """AddOffsetsToTxn and TxnOffsetCommit."""
-        self._running(transactional_id, epoch).offset = offset
+        transaction = self._running(transactional_id, epoch)
+        self._written += 1
+        transaction.offset, transaction.written = offset, self._written
 
     def end(self, transactional_id: str, epoch: int, *, commit: bool) -> None:
         """EndTxn. A commit is decided now and seen later."""
@@ -84,7 +92,8 @@ class ModelBroker:
         transaction = self.prepared.pop(transactional_id)
         for place in transaction.places:
             self.log[place].state = "committed"
-        if transaction.offset is not None:
+        if transaction.offset is not None and transaction.written > self._standing:
+            self._standing = transaction.written
             self.commit(transaction.offset)
 
     def expire(self, transactional_id: str) -> None:
@@ -123,15 +132,23 @@ class ModelBroker:
     def key(self) -> Hashable:
         """The state: aborted records are of no consequence, and of epochs only how far they lie back."""
         kept = [place for place, entry in enumerate(self.log) if entry.state != "aborted"]
-        newest = max(self.epochs.values(), default=0)
         moved = {place: n for n, place in enumerate(kept)}
+        transactions = [*self.open.items(), *self.prepared.items()]
+        written = {0, self._standing, *(found.written for _, found in transactions)}
+        order = {one: n for n, one in enumerate(sorted(written))}
         return (
-            tuple(sorted(newest - epoch for epoch in self.epochs.values())),
-            tuple(sorted((newest - found.epoch, found.key(moved)) for found in self.open.values())),
-            tuple(sorted((newest - found.epoch, found.key(moved)) for found in self.prepared.values())),
+            tuple(
+                sorted((n, self.age(n, found.epoch), found.key(moved, order)) for n, found in transactions)
+            ),
+            tuple(sorted(self.prepared)),
+            tuple(sorted(self.epochs)),
             tuple((self.log[place].answers, self.log[place].state) for place in kept),
-            self.offset,
+            (self.offset, order[self._standing]),
         )
+
+    def age(self, transactional_id: str, epoch: int) -> int:
+        """How far an epoch lies back."""
+        return self.epochs.get(transactional_id, epoch) - epoch
 
     def _running(self, transactional_id: str, epoch: int) -> Transaction:
         self._check(transactional_id, epoch)

@@ -87,6 +87,9 @@ class ModelConsumer:
         found = await self._worker.ask("committed?", lambda: broker.offset, matters=lambda: False)
         return {} if found is None else {PARTITION: found}
 
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 0)
+
     async def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
         """Commit with the generation, as at_least_once does."""
         world, generation, offset = self._worker.world, self.generation, offsets[PARTITION]
@@ -127,7 +130,7 @@ class ModelProducer:
     async def start(self) -> None:
         if self.transactional_id is not None:
             name, broker = self.transactional_id, self._broker
-            self.epoch = await self._ask("init", lambda: broker.initialise(name))
+            self.epoch = await self._ask(f"init {name}", lambda: broker.initialise(name))
             self._txn_manager.set_pid_and_epoch(1, self.epoch)
 
     async def stop(self) -> None:
@@ -152,7 +155,7 @@ class ModelProducer:
         if not self._txn_manager.is_in_transaction():
             raise IllegalOperation("Can't send messages while not in transaction")
         return self._fatal_if_fenced(
-            self._ask(f"produce {answers} @{epoch}", lambda: broker.produce(name, epoch, answers))
+            self._ask(f"produce {answers} @{name}:{epoch}", lambda: broker.produce(name, epoch, answers))
         )
 
     async def begin_transaction(self) -> None:
@@ -164,7 +167,7 @@ class ModelProducer:
         if not self._txn_manager.is_in_transaction():
             raise IllegalOperation("Not in the middle of a transaction")
         broker, name, epoch, found = self._broker, self._name, self.epoch, offsets[PARTITION]
-        what = f"offset {found.offset} {found.metadata} @{epoch}"
+        what = f"offset {found.offset} {found.metadata} @{name}:{epoch}"
         answer = self._ask(what, lambda: broker.add_offset(name, epoch, found))
         await asyncio.shield(self._fatal_if_fenced(answer))
 
@@ -179,7 +182,7 @@ class ModelProducer:
     async def _end(self, *, commit: bool) -> None:
         broker, name, epoch = self._broker, self._name, self.epoch
         what = "commit" if commit else "abort"
-        answer = self._ask(f"{what} @{epoch}", lambda: broker.end(name, epoch, commit=commit))
+        answer = self._ask(f"{what} @{name}:{epoch}", lambda: broker.end(name, epoch, commit=commit))
         answer.add_done_callback(self._ended)
         await asyncio.shield(answer)
 
@@ -205,7 +208,10 @@ class ModelProducer:
     def _ask(self, name: str, effect: Callable[[], Any]) -> "asyncio.Future[Any]":
         busy = self._broker.prepared
         answer = self.worker.ask(
-            name, effect, lambda: self.transactional_id not in busy, lambda: not self.fenced or name == "init"
+            name,
+            effect,
+            lambda: self.transactional_id not in busy,
+            lambda: not self.fenced or name.startswith("init"),
         )
         answer.add_done_callback(lambda done: None if done.cancelled() else done.exception())
         self.waiting.append(answer)

@@ -8,16 +8,17 @@ and the outlets, and on demand the Session.
 
 import asyncio
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from aiokafka.errors import KafkaConnectionError
 
+from stream.claims import Claims
 from stream.delivery import PartitionDelivery
-from stream.outlet import TransactionalOutlet
+from stream.transactions import Transactions
 from tests.model.broker import ModelBroker
 from tests.model.explorer import OWNER, Action, ModelLoop
-from tests.model.model_worker import GROUP, ModelWorker, Request
+from tests.model.model_worker import ModelWorker, Request
 from workers.errors import FatalError, PipelineError
 
 
@@ -54,24 +55,24 @@ class LaneWorld:
 
     Args:
         bounds: how large it is.
-        outlet_type: TransactionalOutlet, or one with a fault in it.
+        transactions_type: Transactions, or one with a fault in it.
+        claims_type: Claims, or one with a fault in it.
         delivery_type: PartitionDelivery, or one with a fault in it.
-        transactional_id: of a worker's producers, by the worker's number.
     """
 
     def __init__(
         self,
         bounds: Bounds,
-        outlet_type: type[TransactionalOutlet] = TransactionalOutlet,
+        transactions_type: type[Transactions] = Transactions,
+        claims_type: type[Claims] = Claims,
         delivery_type: type[PartitionDelivery] = PartitionDelivery,
-        transactional_id: Callable[[int], str] = lambda _: f"{GROUP}.in.0",
     ) -> None:
         self.loop = ModelLoop()
         self.bounds = bounds
         self.broker = ModelBroker()
-        self.outlet_type = outlet_type
+        self.transactions_type = transactions_type
+        self.claims_type = claims_type
         self.delivery_type = delivery_type
-        self.transactional_id = transactional_id
         self.left = {"move": bounds.moves, "fault": bounds.faults, "crash": bounds.crashes}
         self.network: list[Request] = []
         self.over = False
@@ -114,7 +115,7 @@ class LaneWorld:
                 late = f"{request.name} is given up, still on its way"
                 found.append(Action(late, lambda r=request: self._lose(r, late=True), "fault"))  # type: ignore[misc]
         for name, transaction in self.broker.open.items():
-            age = f"{name} @{transaction.epoch}"
+            age = f"{name} @{name}:{transaction.epoch}"
             found.append(Action(f"{age} runs out", lambda name=name: self.broker.expire(name), "fault"))  # type: ignore[misc]
         for timer in self.loop.timers():
             owner = timer._context.get(OWNER)  # type: ignore[attr-defined]
@@ -161,14 +162,17 @@ class LaneWorld:
 
     def key(self) -> Hashable:
         orphans = tuple(sorted(request.name for request in self.network if request.orphan))
-        newest = max(self.broker.epochs.values(), default=0)
 
         def relative(found: str) -> str:
-            return re.sub(r"@(\d+)|init: (\d+)", lambda m: f"@-{newest - int(m[1] or m[2])}", found)
+            return re.sub(
+                r"(@|init )(\S+): ?(\d+)",
+                lambda m: f"{m[1]}{m[2]}:-{self.broker.age(m[2], int(m[3]))}",
+                found,
+            )
 
         return (
             self.broker.key(),
-            tuple(worker.key(relative, newest) for worker in self.workers),
+            tuple(worker.key(relative) for worker in self.workers),
             tuple(map(relative, orphans)),
             tuple(self.left.values()),
             self.owner.number if self.owner else None,

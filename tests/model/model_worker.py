@@ -10,9 +10,10 @@ from aiokafka import TopicPartition
 from config import LaneSettings
 from stream.assignment import Assignment
 from stream.delivery import PartitionDelivery
-from stream.outlet import IdempotentOutlet, Outlet, committed_reader
+from stream.outlet import IdempotentOutlet, Outlet, beginning_reader, committed_reader
 from stream.records import Item, OutputRecord
 from stream.session import Session
+from stream.transactions import TransactionalOutlet
 from tests.model.clients import PARTITION, ModelConsumer, ModelProducer
 from tests.model.explorer import OWNER, Action
 from workers.batching import Batcher
@@ -132,6 +133,7 @@ class ModelWorker:
         self.producers: list[ModelProducer] = []
         self.consumer: ModelConsumer | None = None
         self.used = False
+        self._names = 0
         self.unanswered: set[asyncio.Future[Any]] = set()
         """What a client that was stopped had asked: nobody will ever tell."""
 
@@ -142,14 +144,14 @@ class ModelWorker:
         self.learnt.append(what)
         self.history.append(what)
 
-    def key(self, relative: Callable[[str], str], newest: int) -> Hashable:
+    def key(self, relative: Callable[[str], str]) -> Hashable:
         if self.dead:
             return "dead"
         if self.world.bounds.whole_history:
             return tuple(self.history), self.busy, self.owns
-        return tuple(sorted(map(relative, self.learnt))), self.busy, self.owns, self._local(newest)
+        return tuple(sorted(map(relative, self.learnt))), self.busy, self.owns, self._local()
 
-    def _local(self, newest: int) -> Hashable:
+    def _local(self) -> Hashable:
         """Where its tasks stand, and what its objects hold."""
         if self.session is None or self.consumer is None:
             return None
@@ -160,12 +162,26 @@ class ModelWorker:
             )
             for each in self.assignment.deliveries.values()
         ]
-        producers = [(newest - p.epoch, p._txn_manager.state.value) for p in self.producers if not p.stopped]
+        age = self.world.broker.age
+        producers = [
+            (p.transactional_id, age(p.transactional_id or "", p.epoch), p._txn_manager.state.value)
+            for p in self.producers
+            if not p.stopped
+        ]
         tasks = sorted(
             tuple(_stack(task)) for owner, task in self.world.loop.tasks if owner is self and not task.done()
         )
         lag = self.world.generation - self.consumer.generation
-        return self.consumer.position, lag, tuple(deliveries), tuple(producers), tuple(tasks)
+        writer = self.transactions
+        held = (
+            *(writer._name, writer._broken, writer._in_transaction, writer._apart),
+            *(tuple(writer._standing.items()), tuple((k, int(v)) for k, v in writer._claimed.items())),
+            *(
+                tuple((r.next_offset, r.done.done()) for r in rs)
+                for rs in (writer._waiting, writer._in_flight)
+            ),
+        )
+        return self.consumer.position, lag, held, tuple(deliveries), tuple(producers), tuple(tasks)
 
     def actions(self) -> list[Action]:
         if self.dead:
@@ -242,6 +258,15 @@ class ModelWorker:
 
     def _new_session(self) -> None:
         self.consumer = consumer = ModelConsumer(self)
+        claims = self.world.claims_type(
+            GROUP,
+            lambda name: ModelProducer(self, name),
+            committed_reader(consumer),
+            beginning_reader(consumer),
+        )
+        self.transactions = self.world.transactions_type(
+            GROUP, lambda name: ModelProducer(self, name), claims, self._new_name
+        )
         self.assignment = Assignment(lambda partition, progressed: self._delivery(consumer, progressed))
         if not self.world.bounds.whole_session:
             self.session = ShortSession(consumer, self.assignment)
@@ -282,13 +307,14 @@ class ModelWorker:
         )
 
     def _outlet(self, consumer: "ModelConsumer") -> Outlet:
-        transactional_id = self.world.transactional_id(self.number)
+        if self.world.bounds.exactly_once:
+            return TransactionalOutlet(PARTITION, self.transactions)
         committed = committed_reader(consumer)
-        if not self.world.bounds.exactly_once:
-            return IdempotentOutlet(PARTITION, consumer, lambda: ModelProducer(self, None), committed)
-        return self.world.outlet_type(
-            PARTITION, GROUP, lambda: ModelProducer(self, transactional_id), committed
-        )
+        return IdempotentOutlet(PARTITION, consumer, lambda: ModelProducer(self, None), committed)
+
+    def _new_name(self) -> str:
+        self._names += 1
+        return f"writer.{self.number}.{self._names}"
 
     def _spawn(self, coroutine: Any) -> None:
         token = OWNER.set(self)

@@ -8,17 +8,20 @@ each with one fault in its protocol, show that the model would notice. `MODEL_RU
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.producer.transaction_manager import TransactionManager
 
 from stream import delivery as delivery_module
+from stream.claims import Claims
 from stream.delivery import PartitionDelivery
-from stream.outlet import TransactionalOutlet
-from stream.records import OutputRecord
+from stream.outlet import Committed
+from stream.transactions import Transactions
 from tests.model.explorer import Action, ViolationError, explore, wander
 from tests.model.lane_world import Bounds, LaneWorld
-from tests.model.model_worker import GROUP
 
 RUNS = int(os.environ.get("MODEL_RUNS", "300"))
 
@@ -91,35 +94,113 @@ def test_the_short_way_to_tell_states_apart_reaches_all_that_the_long_one_does(b
 # Mutants: each has one fault in its protocol.
 
 
-class ReadsBeforeItFences(TransactionalOutlet):
-    """The bug that the order of `open` is there for: a zombie may commit between the two."""
+class SkipsTheLock(Claims):
+    """Step 1 with a lock that is nobody else's: two may claim at once."""
 
-    async def open(self) -> int | None:
-        await self.close()
-        found = await self._committed(self._partition)
-        self._producer = self._make_producer()
-        await self._producer.start()
-        return found
+    async def _claim(self, partition: TopicPartition, name: str) -> Committed:
+        make = self._make_producer
+        self._make_producer = lambda wanted: make(f"{name}.{wanted}" if wanted.endswith("in.0") else wanted)
+        try:
+            return await super()._claim(partition, name)
+        finally:
+            self._make_producer = make
 
 
-class KeepsItsProducer(TransactionalOutlet):
+class ReadsBeforeItLocks(Claims):
+    """Step 2 before step 1."""
+
+    async def _claim(self, partition: TopicPartition, name: str) -> Committed:
+        ask, early = self._committed, [await self._committed(partition)]
+
+        async def first_from_memory(of: TopicPartition) -> Committed | None:
+            return early.pop() if early else await ask(of)
+
+        self._committed = first_from_memory
+        try:
+            return await super()._claim(partition, name)
+        finally:
+            self._committed = ask
+
+
+class LetsTheFormerWriterLive(Claims):
+    """No step 3."""
+
+    async def _fence(self, writer: str) -> None:
+        return
+
+
+class ReadsOnce(Claims):
+    """No step 4: the former writer may have committed since step 2."""
+
+    async def _claim(self, partition: TopicPartition, name: str) -> Committed:
+        ask, known = self._committed, list[Committed | None]()
+
+        async def remembered(of: TopicPartition) -> Committed | None:
+            if not known:
+                known.append(await ask(of))
+            return known[0]
+
+        self._committed = remembered
+        try:
+            return await super()._claim(partition, name)
+        finally:
+            self._committed = ask
+
+
+class ClaimsForNobody(Claims):
+    """No step 5 that anybody could see: its name stands nowhere until it writes."""
+
+    async def _claim(self, partition: TopicPartition, name: str) -> Committed:
+        return await super()._claim(partition, "nobody")
+
+
+class StartsItsNameLate(Transactions):
+    """Claims under a name that others may have ended before it is started."""
+
+    async def _open_all(self) -> None:
+        make, late = self._make_producer, list[Any]()
+
+        async def nothing() -> None:
+            return
+
+        def make_late(name: str) -> Any:
+            producer = make(name)
+            if not late:
+                late.append(producer.start)
+                producer.start = nothing
+            return producer
+
+        self._make_producer = make_late
+        try:
+            await super()._open_all()
+        finally:
+            self._make_producer = make
+        await late[0]()
+
+
+class KeepsItsProducer(Transactions):
     """After an unknown outcome it asks what was committed, but does not fence its own past."""
 
-    async def open(self) -> int | None:
-        if self._producer is None:
-            return await super().open()
-        self._in_transaction = False
-        manager = self._producer._txn_manager = TransactionManager("any", 60_000)
-        manager.set_pid_and_epoch(1, self._producer.epoch)  # type: ignore[attr-defined]
-        return await self._committed(self._partition)
+    async def _open_all(self) -> None:
+        producer = self._producer
+        if producer is None:
+            return await super()._open_all()
+        await self._end_running()
+        manager = producer._txn_manager = TransactionManager("any", 60_000)
+        manager.set_pid_and_epoch(1, producer.epoch)
+        self._broken = self._in_transaction = False
+        for partition in self._owners:
+            found = await self._claims._committed(partition)
+            self._claimed[partition] = found or Committed(0)
+        return None
 
 
-class CommitsTheOffsetFirst(TransactionalOutlet):
+class CommitsTheOffsetFirst(Transactions):
     """Two transactions in place of one."""
 
-    async def write(self, records: Sequence[OutputRecord], next_offset: int, note: str = "") -> None:
-        await super().write([], next_offset, note)
-        await super().write(records, next_offset, note)
+    async def _transact(self, requests: Sequence[Any]) -> None:
+        await super()._transact([replace(request, records=[]) for request in requests])
+        await super()._transact(requests)
 
 
 class NeverAsks(PartitionDelivery):
@@ -145,30 +226,31 @@ class ForgetsAnother(PartitionDelivery):
         return await self._outlet.open() == next_offset
 
 
-class LeavesNotes(PartitionDelivery):
-    """What this model once found in stream/delivery.py: a note under way outlived its delivery."""
-
-    async def note(self, text: str, first_offset: int) -> None:
-        await self._note(text, first_offset)
-
-
 ONE_WORKER = Bounds(inputs=2, workers=1, moves=1, faults=1, crashes=0)
 TWO_WORKERS = Bounds(inputs=2, workers=2, moves=2, faults=0, crashes=0)
 
 
 @pytest.mark.parametrize(
-    ("bounds", "outlet", "broken"),
+    "claims", [SkipsTheLock, ReadsBeforeItLocks, LetsTheFormerWriterLive, ReadsOnce, ClaimsForNobody]
+)
+def test_a_claim_with_a_step_left_out_is_found_out(claims: type[Claims]) -> None:
+    with pytest.raises(ViolationError, match=r"answered twice|out of order|went back|committed \d with"):
+        explore(lambda: LaneWorld(TWO_WORKERS, claims_type=claims))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "writer", "broken"),
     [
-        (TWO_WORKERS, ReadsBeforeItFences, "answered twice|out of order"),
+        (TWO_WORKERS, StartsItsNameLate, r"answered twice|out of order|went back|committed \d with"),
         (ONE_WORKER, KeepsItsProducer, "answered twice|committed 1 with"),
         (Bounds(1, 1, 1, 0, 1), CommitsTheOffsetFirst, r"committed 1 with \[\] answered"),
     ],
 )
-def test_an_outlet_with_a_fault_in_its_protocol_is_found_out(
-    bounds: Bounds, outlet: type[TransactionalOutlet], broken: str
+def test_a_writer_with_a_fault_in_its_protocol_is_found_out(
+    bounds: Bounds, writer: type[Transactions], broken: str
 ) -> None:
     with pytest.raises(ViolationError, match=broken):
-        explore(lambda: LaneWorld(bounds, outlet_type=outlet))
+        explore(lambda: LaneWorld(bounds, transactions_type=writer))
 
 
 @pytest.mark.parametrize(
@@ -183,12 +265,6 @@ def test_a_delivery_with_a_fault_in_its_protocol_is_found_out(
 ) -> None:
     with pytest.raises(ViolationError, match=broken):
         explore(lambda: LaneWorld(bounds, delivery_type=delivery))
-
-
-def test_a_session_that_waits_for_a_note_that_nobody_answers_is_found_out() -> None:
-    bounds = Bounds(inputs=1, workers=1, moves=3, faults=1, crashes=0, whole_session=True)
-    with pytest.raises(ViolationError, match="owns the partition and is idle"):
-        explore(lambda: LaneWorld(bounds, delivery_type=LeavesNotes))
 
 
 class SlowZombie(LaneWorld):
@@ -212,8 +288,3 @@ def test_a_delivery_that_goes_on_where_another_worker_was_is_found_out() -> None
     explore(lambda: SlowZombie(bounds))
     with pytest.raises(ViolationError, match=r"answered twice|out of order|went back"):
         explore(lambda: SlowZombie(bounds, delivery_type=ForgetsAnother))
-
-
-def test_workers_that_do_not_fence_each_other_are_found_out() -> None:
-    with pytest.raises(ViolationError, match=r"answered twice|went back"):
-        explore(lambda: LaneWorld(TWO_WORKERS, transactional_id=lambda worker: f"{GROUP}.{worker}"))

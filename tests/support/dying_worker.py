@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from config import load_settings
 from stream import app
+from stream.claims import Claims
 from stream.delivery import PartitionDelivery
 from tests.support.workers import EchoWorker
 
@@ -20,11 +21,15 @@ CHUNKS_BEFORE = 3
 """Chunks that are committed before the worker dies, so that it dies in the middle of its work."""
 
 
+CLAIMS = 4
+"""Transactions that claim the four partitions come first."""
+
+
 class Fuse:
     """Kills the process when it has burnt down."""
 
-    def __init__(self) -> None:
-        self._left = CHUNKS_BEFORE
+    def __init__(self, calls: int = CHUNKS_BEFORE) -> None:
+        self._left = calls
 
     def burn(self) -> None:
         self._left -= 1
@@ -32,10 +37,10 @@ class Fuse:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def before(owner: type, name: str) -> None:
-    """Die at the fourth call of a method, before it."""
+def before(owner: type, name: str, calls: int = CHUNKS_BEFORE) -> None:
+    """Die after so many calls of a method, before the next."""
     original: Callable[..., Any] = getattr(owner, name)
-    fuse = Fuse()
+    fuse = Fuse(calls)
 
     def wrapped(*arguments: Any, **named: Any) -> Any:
         fuse.burn()
@@ -44,10 +49,10 @@ def before(owner: type, name: str) -> None:
     setattr(owner, name, wrapped)
 
 
-def after(owner: type, name: str) -> None:
-    """Die at the fourth call of a coroutine method, after it."""
+def after(owner: type, name: str, calls: int = CHUNKS_BEFORE) -> None:
+    """Die after so many calls of a coroutine method, and the next."""
     original: Callable[..., Awaitable[Any]] = getattr(owner, name)
-    fuse = Fuse()
+    fuse = Fuse(calls)
 
     async def wrapped(*arguments: Any, **named: Any) -> Any:
         outcome = await original(*arguments, **named)
@@ -58,13 +63,18 @@ def after(owner: type, name: str) -> None:
 
 
 POINTS: dict[str, Callable[[], None]] = {
+    "claiming, before the third claim": lambda: before(Claims, "_claim", 2),
+    "claiming, after the third claim": lambda: after(Claims, "_claim", 2),
+    "claiming, in a claim's transaction": lambda: after(AIOKafkaProducer, "send_offsets_to_transaction", 2),
     "after fetch, before inference": lambda: before(EchoWorker, "run"),
     "after inference, before the transaction": lambda: before(PartitionDelivery, "_deliver"),
     "in the transaction, before sending": lambda: before(AIOKafkaProducer, "send_batch"),
     "in the transaction, after sending": lambda: after(AIOKafkaProducer, "send_batch"),
-    "in the transaction, after the offset": lambda: after(AIOKafkaProducer, "send_offsets_to_transaction"),
-    "before the commit": lambda: before(AIOKafkaProducer, "commit_transaction"),
-    "after the commit": lambda: after(AIOKafkaProducer, "commit_transaction"),
+    "in the transaction, after the offset": lambda: after(
+        AIOKafkaProducer, "send_offsets_to_transaction", CLAIMS + CHUNKS_BEFORE
+    ),
+    "before the commit": lambda: before(AIOKafkaProducer, "commit_transaction", CLAIMS + CHUNKS_BEFORE),
+    "after the commit": lambda: after(AIOKafkaProducer, "commit_transaction", CLAIMS + CHUNKS_BEFORE),
 }
 
 

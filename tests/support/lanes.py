@@ -111,7 +111,7 @@ async def committed_and_end(
         group = f"{settings.kafka.group}.{lane}"
         found = await admin.list_consumer_group_offsets(group, partitions=partitions)
         return (
-            {tp.partition: meta.offset for tp, meta in found.items() if meta.offset >= 0},
+            {tp.partition: meta.offset for tp, meta in found.items() if meta.offset > 0},
             {tp.partition: end for tp, end in ends.items() if end > 0},
         )
     finally:

@@ -13,7 +13,9 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
-from stream.outlet import FencedError, TransactionalOutlet, _all_of, translated
+from stream.claims import Claims
+from stream.outlet import Committed, FencedError, all_of, translated
+from stream.transactions import TransactionalOutlet, Transactions
 from workers.errors import FatalError, TransientError
 
 PARTITION = TopicPartition("in", 0)
@@ -39,10 +41,17 @@ class BrokenProducer:
 
 
 async def test_a_producer_that_lost_its_brokers_is_no_bug_of_ours() -> None:
-    async def committed(_: TopicPartition) -> int | None:
+    async def committed(_: TopicPartition) -> Committed | None:
         return None
 
-    outlet = TransactionalOutlet(PARTITION, "g", BrokenProducer, committed)  # type: ignore[arg-type]
+    async def beginning(_: TopicPartition) -> int:
+        return 0
+
+    def make(_: str) -> Any:
+        return BrokenProducer()
+
+    writer = Transactions("g", make, Claims("g", make, committed, beginning))
+    outlet = TransactionalOutlet(PARTITION, writer)
     with pytest.raises(TransientError, match="bootstrap"):
         await outlet.open()
     await outlet.close()
@@ -55,7 +64,7 @@ async def fails(error: BaseException, after: int = 0) -> None:
 
 
 def both(first: BaseException, second: BaseException) -> Awaitable[Any]:
-    return _all_of(fails(first), fails(second, after=2))
+    return all_of(fails(first), fails(second, after=2))
 
 
 async def test_a_brokers_word_comes_before_what_aiokafka_makes_of_it() -> None:
