@@ -15,7 +15,8 @@ out is found out by tests/model/test_protocol_model.py. Why there is no generati
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -71,9 +72,7 @@ class Claims:
 
     async def _claim(self, partition: TopicPartition, name: str) -> Committed:
         """Take the five steps at the head of this module."""
-        lock = self._make_producer(f"{self._group}.{partition.topic}.{partition.partition}")
-        try:
-            await lock.start()
+        async with self._started(f"{self._group}.{partition.topic}.{partition.partition}") as lock:
             found = await self._committed(partition)
             if found is not None and found.writer:
                 await self._fenced(found.writer)
@@ -84,8 +83,6 @@ class Claims:
             await lock.begin_transaction()
             await lock.send_offsets_to_transaction({partition: offset}, self._group)
             await lock.commit_transaction()
-        finally:
-            await stop_quietly(lock, GIVE_UP_S)
         return found
 
     async def _fenced(self, writer: str) -> None:
@@ -94,8 +91,15 @@ class Claims:
         await self._fences[writer]
 
     async def _fence(self, writer: str) -> None:
-        producer = self._make_producer(writer)
+        async with self._started(writer):
+            pass
+
+    @asynccontextmanager
+    async def _started(self, name: str) -> AsyncIterator[AIOKafkaProducer]:
+        """Start a producer, which fences all others of its name, for a moment."""
+        producer = self._make_producer(name)
         try:
             await producer.start()
+            yield producer
         finally:
             await stop_quietly(producer, GIVE_UP_S)

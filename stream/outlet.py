@@ -8,6 +8,7 @@ is awaited and checked before the commit.
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -40,6 +41,9 @@ FENCED: Final = (ProducerFenced, InvalidProducerEpoch)
 
 REFUSED: Final = (AssertionError, IllegalOperation)
 """What aiokafka raises by itself where a transaction, or its list of brokers, is not as a call needs it."""
+
+ABORT_TIMEOUT_S: Final = 5.0
+"""An abort takes one round trip; a broker that needs longer is down."""
 
 GIVE_UP_S: Final = 0.5
 """To close the connections of a producer that failed."""
@@ -187,6 +191,16 @@ async def hand_over(
                 builder.append(timestamp=None, key=key, value=value, headers=headers)
         futures.append(await producer.send_batch(builder, topic, partition=target))
     return futures
+
+
+async def abort_quietly(producer: AIOKafkaProducer) -> None:
+    """Abort what is open, so that readers need not wait for its timeout.
+
+    A producer that is fenced, broken or in no transaction can't; then whoever fences it does.
+    """
+    with suppress(KafkaError, TimeoutError, *REFUSED):
+        async with asyncio.timeout(ABORT_TIMEOUT_S):
+            await producer.abort_transaction()
 
 
 async def all_of(*awaitables: Awaitable[object]) -> None:

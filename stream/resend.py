@@ -10,7 +10,6 @@ was replayed. The transactional id is fixed:
 4. Write a chunk and its marks, and commit. Killed before: neither is there. Killed after: both are.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
@@ -25,10 +24,9 @@ from stream import clients
 from stream.client import read
 from stream.dead_letter import replay_headers
 from stream.letters import Letter, Selection, read_letters, value_of
-from stream.outlet import FencedError, RecordTooLargeError, send_all, translated
+from stream.outlet import FencedError, RecordTooLargeError, abort_quietly, send_all, translated
 from stream.records import OutputRecord
 from stream.topics import DAY_MS, TopicNames, TopicSpec, create_missing, topic_exists
-from stream.transactions import ABORT_TIMEOUT_S
 from workers.errors import TransientError
 
 DEFAULT_MAX_ATTEMPTS: Final = 3
@@ -185,9 +183,7 @@ class _Run:
             await send_all(producer, [_marking(out, self._marks) for out in chunk], 0)
             await producer.commit_transaction()
         except (KafkaError, AssertionError) as error:
-            with suppress(KafkaError, AssertionError, TimeoutError):
-                async with asyncio.timeout(ABORT_TIMEOUT_S):
-                    await producer.abort_transaction()
+            await abort_quietly(producer)
             failure = translated(error)
             if isinstance(failure, FencedError):
                 raise FencedError("another replay was started, and goes on with the rest") from error

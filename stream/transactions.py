@@ -20,11 +20,13 @@ from aiokafka.structs import OffsetAndMetadata
 from stream.claims import Claims
 from stream.clients import stop_quietly
 from stream.outlet import (
+    ABORT_TIMEOUT_S,
     GIVE_UP_S,
     REFUSED,
     Committed,
     FencedError,
     RecordTooLargeError,
+    abort_quietly,
     all_of,
     beside,
     hand_over,
@@ -32,9 +34,6 @@ from stream.outlet import (
 )
 from stream.records import OutputRecord
 from workers.errors import TransientError
-
-ABORT_TIMEOUT_S: Final = 5.0
-"""A transaction ends in a few round trips; a broker that needs longer is down."""
 
 APART: Final = 16
 """So many transactions take one partition each after a record was too large: which one's, its own transaction
@@ -114,7 +113,6 @@ class Transactions:
         self._landed = asyncio.Event()
         """Set while no transaction is under way."""
         self._landed.set()
-        self._in_transaction = False
         self._apart = 0
 
     async def open(self, partition: TopicPartition, owner: object) -> Committed:
@@ -280,7 +278,6 @@ class Transactions:
         if producer is None:
             raise TransientError("the outlet is closed")
         await producer.begin_transaction()
-        self._in_transaction = True
         # The offsets are added while the records are under way; both are awaited before the commit. The
         # records come first: where the broker still writes the last transaction's markers, aiokafka waits
         # a few milliseconds with a partition, but a tenth of a second with a group.
@@ -293,7 +290,6 @@ class Transactions:
         }
         await all_of(*sent, producer.send_offsets_to_transaction(offsets, self._group))
         await producer.commit_transaction()
-        self._in_transaction = False
 
     # Ending
 
@@ -301,20 +297,17 @@ class Transactions:
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
+            self._running = None  # a task that never began does not say so itself
 
     async def _give_up(self) -> None:
         """End the producer, whatever it is about; who claims next aborts what it leaves open."""
         producer, self._producer = self._producer, None
         await self._end_running()
-        self._in_transaction = False
         if producer is not None:
             await stop_quietly(producer, GIVE_UP_S)
 
     async def _stop(self) -> None:
         await self._end_running()
-        if self._producer is not None and self._in_transaction:
-            # A producer that is fenced or broken can't abort; then the next owner's claim does it.
-            with suppress(KafkaError, TimeoutError, *REFUSED):
-                async with asyncio.timeout(ABORT_TIMEOUT_S):
-                    await self._producer.abort_transaction()
+        if self._producer is not None and self._broken:
+            await abort_quietly(self._producer)
         await self._give_up()

@@ -174,7 +174,7 @@ class ModelWorker:
         lag = self.world.generation - self.consumer.generation
         writer = self.transactions
         held = (
-            *(writer._name, writer._broken, writer._in_transaction, writer._apart),
+            *(writer._name, writer._broken, writer._apart),
             *(tuple(writer._standing.items()), tuple((k, int(v)) for k, v in writer._claimed.items())),
             *(
                 tuple((r.next_offset, r.done.done()) for r in rs)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from aiokafka import TopicPartition
@@ -99,11 +100,12 @@ class SkipsTheLock(Claims):
 
     async def _claim(self, partition: TopicPartition, name: str) -> Committed:
         make = self._make_producer
-        self._make_producer = lambda wanted: make(f"{name}.{wanted}" if wanted.endswith("in.0") else wanted)
-        try:
+
+        def own(wanted: str) -> Any:
+            return make(f"{name}.{wanted}" if wanted.endswith("in.0") else wanted)
+
+        with patch.object(self, "_make_producer", own):
             return await super()._claim(partition, name)
-        finally:
-            self._make_producer = make
 
 
 class ReadsBeforeItLocks(Claims):
@@ -115,11 +117,8 @@ class ReadsBeforeItLocks(Claims):
         async def first_from_memory(of: TopicPartition) -> Committed | None:
             return early.pop() if early else await ask(of)
 
-        self._committed = first_from_memory
-        try:
+        with patch.object(self, "_committed", first_from_memory):
             return await super()._claim(partition, name)
-        finally:
-            self._committed = ask
 
 
 class LetsTheFormerWriterLive(Claims):
@@ -140,11 +139,8 @@ class ReadsOnce(Claims):
                 known.append(await ask(of))
             return known[0]
 
-        self._committed = remembered
-        try:
+        with patch.object(self, "_committed", remembered):
             return await super()._claim(partition, name)
-        finally:
-            self._committed = ask
 
 
 class ClaimsForNobody(Claims):
@@ -170,11 +166,8 @@ class StartsItsNameLate(Transactions):
                 producer.start = nothing
             return producer
 
-        self._make_producer = make_late
-        try:
+        with patch.object(self, "_make_producer", make_late):
             await super()._open_all()
-        finally:
-            self._make_producer = make
         await late[0]()
 
 
@@ -188,7 +181,7 @@ class KeepsItsProducer(Transactions):
         await self._end_running()
         manager = producer._txn_manager = TransactionManager("any", 60_000)
         manager.set_pid_and_epoch(1, producer.epoch)
-        self._broken = self._in_transaction = False
+        self._broken = False
         for partition in self._owners:
             found = await self._claims._committed(partition)
             self._claimed[partition] = found or Committed(0)

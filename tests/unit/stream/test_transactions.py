@@ -173,23 +173,25 @@ async def test_a_writer_that_failed_takes_a_new_name_and_claims_all_its_partitio
     assert {beside.split(" ")[0] for _, beside in world.broker.offsets.values()} == {"writer=writer.1"}
 
 
-async def test_a_partition_that_did_not_fail_goes_on_after_another_did() -> None:
+async def _one_that_failed() -> World:
+    """A world whose first partition's write was committed, and its answer lost."""
     world = World()
     await world.open()
     world.broker.fails = KafkaConnectionError("gone")
     with pytest.raises(TransientError):
         await world.outlets[0].write(_records(b"a"), 1)
+    return world
+
+
+async def test_a_partition_that_did_not_fail_goes_on_after_another_did() -> None:
+    world = await _one_that_failed()
     await world.outlets[1].write(_records(b"b"), 1)
     assert await world.outlets[0].open() == 1
     assert len(world.names) == 2
 
 
 async def test_a_partition_that_another_worker_wrote_is_given_up_when_all_are_claimed_again() -> None:
-    world = World()
-    await world.open()
-    world.broker.fails = KafkaConnectionError("gone")
-    with pytest.raises(TransientError):
-        await world.outlets[0].write(_records(b"a"), 1)
+    world = await _one_that_failed()
     world.broker.offsets[PARTITIONS[1]] = (7, "writer=another ")
     with pytest.raises(FencedError, match="7"):
         await world.outlets[1].write(_records(b"b"), 1)
@@ -239,3 +241,18 @@ async def test_what_waits_is_not_written_once_its_partition_was_let_go() -> None
     await first
     assert [type(one) for one in await asyncio.gather(second, return_exceptions=True)] == [TransientError]
     assert world.broker.values == [b"a"]
+
+
+async def test_what_waits_is_written_though_all_were_claimed_again_before_its_transaction_began() -> None:
+    world = World()
+    await world.open()
+
+    async def writes() -> "asyncio.Future[None]":
+        return asyncio.ensure_future(world.outlets[1].write(_records(b"b"), 1))
+
+    writing = asyncio.ensure_future(writes())
+    # Its turns of the loop fall just between the request and the first step of the task that would write it.
+    await asyncio.ensure_future(TransactionalOutlet(PARTITIONS[0], world.transactions).open())
+    async with asyncio.timeout(5):
+        await (await writing)
+    assert world.broker.values == [b"b"]
